@@ -1,0 +1,1 @@
+"""Real-time stain normalization for microscopes and slide scanners."""

@@ -1,0 +1,93 @@
+"""Frozen settings: text in, checked structs out; unknown keys are errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from .errors import UsageError
+
+__all__ = ["Address", "Settings", "read", "settings"]
+
+_OPTIONS = re.compile(r"\?(?=[A-Za-z_]+=)(?P<options>[^?]*)$")
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every frozen group of settings."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where frames come from or go to: ``target?key=value&key=value``.
+
+    Examples
+    --------
+    >>> Address.parse("demo?size=512x512&rate=30")
+    Address(target='demo', options={'size': '512x512', 'rate': '30'})
+    >>> Address.parse("tiles/slide?.png").target  # a pattern, not options
+    'tiles/slide?.png'
+    """
+
+    target: str
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Split `text` at the question mark that starts its options.
+
+        Raises
+        ------
+        UsageError
+            If an option has no value or stands twice.
+        """
+        match = _OPTIONS.search(text)
+        if match is None:
+            return cls(text, {})
+        options: dict[str, str] = {}
+        for pair in match["options"].split("&"):
+            key, equals, value = pair.partition("=")
+            if not equals or key in options:
+                raise UsageError(f"cannot read {text!r}", f"option {key!r} stands twice or has no value")
+            options[key] = value
+        return cls(text[: match.start()], options)
+
+
+def settings(values: Mapping[str, Any], kind: type[S], where: str) -> S:
+    """Check `values` against `kind`; text is turned into the field's type.
+
+    Raises
+    ------
+    UsageError
+        Naming `where`, the key at fault and the keys that are known.
+    """
+    try:
+        return msgspec.convert(dict(values), kind, strict=False)
+    except msgspec.ValidationError as error:
+        fields = msgspec.structs.fields(kind)
+        known = ", ".join(field.encode_name for field in fields) or "none"
+        raise UsageError(f"wrong settings in {where}", str(error), f"known keys: {known}") from error
+
+
+def read(path: Path, kind: type[S]) -> S:
+    """Read a TOML file of settings.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, is not TOML (line and column are named) or has wrong or unknown keys.
+    """
+    try:
+        values = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+    except OSError as error:
+        raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}", f"it is not TOML: {error}") from error
+    return settings(values, kind, str(path))

@@ -1,0 +1,47 @@
+"""Sources of frames, in order of preference."""
+
+from ..registry import Plugin, Table
+from .base import Source
+
+__all__ = ["TABLE", "Source"]
+
+TABLE: Table[Source] = Table(
+    "source",
+    (
+        Plugin(
+            "demo",
+            "stainstream.sources.demo:Demo",
+            "pans over bundled CC0 tissue at a set size and rate",
+            pattern=r"demo",
+            example="demo?size=1920x1080&rate=30",
+        ),
+        Plugin(
+            "zmq",
+            "stainstream.sources.zeromq:ZeroMQ",
+            "a scanner or camera feed over ZeroMQ (tcp or ipc)",
+            pattern=r"zmq\+(tcp|ipc|inproc)://.+",
+            example="zmq+tcp://host:5555?format=array-1.0&pattern=pull",
+        ),
+        Plugin(
+            "camera",
+            "stainstream.sources.camera:Camera",
+            "a USB, V4L2 or network camera through OpenCV",
+            pattern=r"camera\d+|v4l2:.+|/dev/video\d+|/dev/v4l/.+|rtsps?://.+|https?://.+",
+            example="camera0?size=1920x1080&rate=30",
+        ),
+        Plugin(
+            "video",
+            "stainstream.sources.video:Video",
+            "a video file",
+            pattern=r"(?!\w[\w+.-]+://).+\.(mp4|m4v|avi|mkv|mov|webm|mjpe?g|mpe?g|ts)",
+            example="scan.mp4?loop=1",
+        ),
+        Plugin(
+            "files",
+            "stainstream.sources.files:Files",
+            "an image, a folder of images or a pattern",
+            pattern=r"(?!\w[\w+.-]+://).*([*?/\\]|\.\w+|\]|[^/\\]+)",
+            example="tiles/*.png",
+        ),
+    ),
+)

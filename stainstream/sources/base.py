@@ -1,0 +1,52 @@
+"""What every source has in common."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+
+from ..config import Settings
+from ..frame import Frame
+from ..resource import Resource
+
+__all__ = ["NoOptions", "Source"]
+
+
+class NoOptions(Settings):
+    """For a source or a sink that has nothing to set."""
+
+
+class Source(Resource, ABC):
+    """Where frames come from; iterate over it inside a ``with`` block.
+
+    Iteration ends when the source is exhausted or `stop` was called; a blocking wait inside it must notice `stop`
+    within 0.2 s. It raises `SourceError` when the device or file is gone for good.
+
+    Parameters
+    ----------
+    target
+        The address without its options.
+    options
+        The source's frozen settings, of type `Options`.
+    """
+
+    Options: type[Settings] = NoOptions
+
+    def __init__(self, target: str, options: Settings) -> None:
+        super().__init__()
+        self.target = target
+        self.rejected: Counter[str] = Counter()
+        """Messages or files that were not frames, by cause; only the iterating thread writes to it."""
+        self.lost = 0
+        """Frames that the feed's own numbering says were lost before they reached us."""
+        self.stopping = threading.Event()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames in order; each has its own `seq` and `captured_ns`."""
+
+    def stop(self) -> None:
+        """Make the iteration end soon; from any thread, also a signal handler's."""
+        self.stopping.set()

@@ -1,0 +1,15 @@
+"""Frames to bytes and back: pure functions, no sockets."""
+
+from ..registry import Plugin, Table
+from .base import Codec
+
+__all__ = ["TABLE", "Codec"]
+
+TABLE: Table[Codec] = Table(
+    "wire format",
+    (
+        Plugin("stainstream", "stainstream.wire.native:Native", "our own: a superset of array-1.0"),
+        Plugin("array-1.0", "stainstream.wire.array10:Array10", "PSI htypes, EPICS areaDetector ADZMQ"),
+        Plugin("imagezmq", "stainstream.wire.imagezmq:ImageZMQ", "imagezmq, raw or JPEG"),
+    ),
+)
