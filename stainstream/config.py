@@ -18,7 +18,7 @@ _OPTIONS = re.compile(r"\?(?=[A-Za-z_]+=)(?P<options>[^?]*)$")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every frozen group of settings."""
+    """Base of every frozen group of settings; by itself, nothing to set."""
 
 
 S = TypeVar("S", bound=Settings)

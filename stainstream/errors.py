@@ -57,9 +57,7 @@ class MissingExtra(StainstreamError):
     """An optional dependency is not installed."""
 
     def __init__(self, asked: str, module: str, extra: str) -> None:
-        super().__init__(
-            asked, f"the Python module {module!r} is missing", f"run: pip install 'stainstream[{extra}]'"
-        )
+        super().__init__(asked, f"the Python module {module!r} is missing", f"run: pip install 'stainstream[{extra}]'")
 
 
 class ModelError(StainstreamError):

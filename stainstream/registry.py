@@ -83,4 +83,6 @@ class Table(Generic[T]):
             if row.pattern and re.fullmatch(row.pattern, address, re.IGNORECASE | re.DOTALL):
                 return row
         examples = ", ".join(row.example for row in self.rows if row.example)
-        raise UsageError(f"unknown {self.family} {address!r}", f"it is not a file here, nor of a known form ({examples})")
+        raise UsageError(
+            f"unknown {self.family} {address!r}", f"it is not a file here, nor of a known form ({examples})"
+        )

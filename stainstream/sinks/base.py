@@ -9,11 +9,7 @@ from ..config import Settings
 from ..frame import Frame
 from ..resource import Resource
 
-__all__ = ["NoOptions", "Sink"]
-
-
-class NoOptions(Settings):
-    """For a sink that has nothing to set."""
+__all__ = ["Sink"]
 
 
 class Sink(Resource, ABC):
@@ -31,7 +27,7 @@ class Sink(Resource, ABC):
         The sink's frozen settings, of type `Options`.
     """
 
-    Options: type[Settings] = NoOptions
+    Options: type[Settings] = Settings
 
     def __init__(self, target: str, options: Settings) -> None:
         super().__init__()

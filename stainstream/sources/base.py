@@ -11,11 +11,7 @@ from ..config import Settings
 from ..frame import Frame
 from ..resource import Resource
 
-__all__ = ["NoOptions", "Source"]
-
-
-class NoOptions(Settings):
-    """For a source or a sink that has nothing to set."""
+__all__ = ["Source"]
 
 
 class Source(Resource, ABC):
@@ -32,7 +28,7 @@ class Source(Resource, ABC):
         The source's frozen settings, of type `Options`.
     """
 
-    Options: type[Settings] = NoOptions
+    Options: type[Settings] = Settings
 
     def __init__(self, target: str, options: Settings) -> None:
         super().__init__()
