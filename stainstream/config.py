@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .errors import UsageError
+from stainstream.errors import UsageError
 
 __all__ = ["Address", "Settings", "read", "settings"]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FrameError
+from stainstream.errors import FrameError
 
 __all__ = ["RGB8", "Frame", "PixelFormat"]
 
@@ -101,7 +101,7 @@ class PixelFormat(Enum):
         try:
             return cls(name)
         except ValueError as error:
-            known = ", ".join(format.value for format in cls)
+            known = ", ".join(each.value for each in cls)
             raise FrameError(f"unknown pixel format {name!r}", f"known PFNC names are {known}") from error
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .errors import MissingExtra, UsageError
+from stainstream.errors import MissingExtra, UsageError
 
 __all__ = ["Plugin", "Table"]
 

@@ -1,6 +1,6 @@
 """Sinks for frames, in order of preference."""
 
-from ..registry import Plugin, Table
+from stainstream.registry import Plugin, Table
 from .base import Sink
 
 __all__ = ["TABLE", "Sink"]

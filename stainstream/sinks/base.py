@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 
-from ..config import Settings
-from ..frame import Frame
-from ..resource import Resource
+from stainstream.config import Settings
+from stainstream.frame import Frame
+from stainstream.resource import Resource
 
 __all__ = ["Sink"]
 
@@ -31,7 +31,7 @@ class Sink(Resource, ABC):
 
     def __init__(self, target: str, options: Settings) -> None:
         super().__init__()
-        self.target = target
+        self.target, self.options = target, options
         self.stopping = threading.Event()
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Sources of frames, in order of preference."""
 
-from ..registry import Plugin, Table
+from stainstream.registry import Plugin, Table
 from .base import Source
 
 __all__ = ["TABLE", "Source"]

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 
-from ..config import Settings
-from ..frame import Frame
-from ..resource import Resource
+from stainstream.config import Settings
+from stainstream.frame import Frame
+from stainstream.resource import Resource
 
 __all__ = ["Source"]
 
@@ -32,7 +32,7 @@ class Source(Resource, ABC):
 
     def __init__(self, target: str, options: Settings) -> None:
         super().__init__()
-        self.target = target
+        self.target, self.options = target, options
         self.rejected: Counter[str] = Counter()
         """Messages or files that were not frames, by cause; only the iterating thread writes to it."""
         self.lost = 0

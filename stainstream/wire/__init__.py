@@ -1,6 +1,6 @@
 """Frames to bytes and back: pure functions, no sockets."""
 
-from ..registry import Plugin, Table
+from stainstream.registry import Plugin, Table
 from .base import Codec
 
 __all__ = ["TABLE", "Codec"]
