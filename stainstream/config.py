@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import msgspec
 
 from stainstream.errors import UsageError
 
-__all__ = ["Address", "Settings", "read", "settings"]
+__all__ = ["Address", "Settings", "cache_folder", "read", "settings"]
 
 _OPTIONS = re.compile(r"\?(?=[A-Za-z_]+=)(?P<options>[^?]*)$")
 
@@ -91,3 +92,10 @@ def read(path: Path, kind: type[S]) -> S:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}", f"it is not TOML: {error}") from error
     return settings(values, kind, str(path))
+
+
+def cache_folder() -> Path:
+    """Where derived files (tables, plans) are kept: ``$STAINSTREAM_CACHE``, or the platform's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("STAINSTREAM_CACHE") or platformdirs.user_cache_dir("stainstream", appauthor=False))

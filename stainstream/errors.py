@@ -6,6 +6,7 @@
     ├── UsageError        a name, address or setting is wrong
     ├── MissingExtra      an optional dependency is not installed
     ├── ModelError        a model folder or file cannot be used
+    │   └── NotPixelwise  the model looks at neighbors, so it is no table
     ├── SourceError       a source cannot be opened, or is gone
     ├── SinkError         a sink cannot be opened, or refuses a frame
     ├── EngineError       an engine cannot run here, or failed
@@ -22,6 +23,7 @@ __all__ = [
     "FrameError",
     "MissingExtra",
     "ModelError",
+    "NotPixelwise",
     "SinkError",
     "SourceError",
     "StainstreamError",
@@ -62,6 +64,10 @@ class MissingExtra(StainstreamError):
 
 class ModelError(StainstreamError):
     """A model folder or file cannot be used."""
+
+
+class NotPixelwise(ModelError):
+    """The model looks at more than one pixel at a time, so no table of colors can stand for it."""
 
 
 class SourceError(StainstreamError):

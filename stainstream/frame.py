@@ -19,8 +19,6 @@ __all__ = ["RGB8", "Frame", "PixelFormat"]
 RGB8: TypeAlias = NDArray[np.uint8]
 """An RGB image in host memory: shape (height, width, 3), C-contiguous."""
 
-Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
-
 _CHANNELS = {"Mono": 1, "RGB": 3, "BGR": 3, "RGBa": 4, "BGRa": 4, "YUV422_": 2, "YCbCr422_": 2}
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""Colors: pixel formats and tables."""

@@ -1,1 +1,22 @@
-"""."""
+"""Where tables and networks run, in order of preference."""
+
+from stainstream.registry import Plugin, Table
+
+from .base import Artifact, Engine
+
+__all__ = ["TABLE", "Artifact", "Engine"]
+
+TABLE: Table[Engine] = Table(
+    "engine",
+    (
+        Plugin("lut_numba", "stainstream.engines.lut_numba:LutNumba", "the table, with this processor's own SIMD"),
+        Plugin("lut_numpy", "stainstream.engines.lut_numpy:LutNumpy", "the table, in NumPy: the reference"),
+        Plugin(
+            "net_onnx",
+            "stainstream.engines.net_onnx:NetOnnx",
+            "the network, in ONNX Runtime on the CPU",
+            needs=("onnxruntime",),
+            extra="onnx",
+        ),
+    ),
+)

@@ -1,1 +1,1 @@
-"""."""
+"""What becomes of a color: methods that know no device."""

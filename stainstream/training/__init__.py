@@ -1,1 +1,1 @@
-"""."""
+"""From data to a model: networks, distillation, export. Torch lives here."""

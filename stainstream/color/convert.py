@@ -1,0 +1,91 @@
+"""From any pixel format to RGB8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stainstream.errors import FrameError
+from stainstream.frame import RGB8, PixelFormat
+
+__all__ = ["to_rgb8"]
+
+_BAYER = {
+    # OpenCV names a filter array by its second row's second and third pixel, PFNC by its first two: RG is its BG.
+    "BayerRG": cv2.COLOR_BayerBG2RGB,
+    "BayerGR": cv2.COLOR_BayerGB2RGB,
+    "BayerGB": cv2.COLOR_BayerGR2RGB,
+    "BayerBG": cv2.COLOR_BayerRG2RGB,
+}
+_CHANNELS = {
+    "Mono": cv2.COLOR_GRAY2RGB,
+    "BGR": cv2.COLOR_BGR2RGB,
+    "RGBa": cv2.COLOR_RGBA2RGB,
+    "BGRa": cv2.COLOR_BGRA2RGB,
+    "YUV422_": cv2.COLOR_YUV2RGB_YUYV,
+}
+
+
+def to_rgb8(image: NDArray[Any], format: PixelFormat, out: RGB8 | None = None) -> RGB8:
+    """Convert an image to 8-bit RGB.
+
+    Images of more than 8 bits are shifted right by a fixed amount: live data is never stretched, since that would
+    flicker. Bayer images are demosaiced at their full depth by OpenCV's bilinear method.
+
+    Parameters
+    ----------
+    image
+        As `format` says; see `PixelFormat`.
+    format
+        How to read `image`.
+    out
+        Where to write, uint8 (height, width, 3), C-contiguous; allocated if None.
+
+    Returns
+    -------
+    `image` itself if it is RGB8 already and C-contiguous, else `out`.
+
+    Raises
+    ------
+    FrameError
+        If the image cannot be read so, for example a `YUV422_8` image of odd width.
+    """
+    if format is PixelFormat.RGB8 and image.flags.c_contiguous:
+        return image
+    if out is None:
+        out = np.empty((*format.size(image.shape), 3), np.uint8)
+    try:
+        colored = _to_rgb(image, format, out)
+    except cv2.error as error:
+        raise FrameError(f"cannot convert a {format.value} image of shape {image.shape}", error.err) from error
+    if format.bits > 8:
+        np.right_shift(colored, format.bits - 8, out=out, casting="unsafe")
+    elif colored is not out:
+        out[...] = colored
+    return out
+
+
+def _to_rgb(image: NDArray[Any], format: PixelFormat, out: RGB8) -> NDArray[Any]:
+    """The image as (height, width, 3) RGB of its own depth; 8-bit results may already stand in `out`."""
+    if format.planar:
+        return image.transpose(1, 2, 0)
+    if format.order == "RGB":
+        return image
+    if format.is_bayer:
+        return _demosaic(image, format)
+    target = out if format.bits == 8 else None
+    colored: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(image), _CHANNELS[format.order], dst=target)
+    return colored
+
+
+def _demosaic(image: NDArray[Any], format: PixelFormat) -> NDArray[Any]:
+    height, width = image.shape
+    # OpenCV refuses images of fewer than three rows or columns: mirror them, which keeps the pattern, and cut again.
+    wide = np.pad(
+        image, ((0, max(0, 4 - height)), (0, max(0, 4 - width))), "reflect" if min(height, width) > 1 else "edge"
+    )
+    colored: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(wide), _BAYER[format.order])
+    return colored[:height, :width]

@@ -1,0 +1,52 @@
+"""Image buffers that are used again."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from stainstream.frame import RGB8
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """Lends RGB8 buffers; one is free again when nobody outside holds a reference to it or to a view of it.
+
+    Nothing has to be given back, so nothing can be given back too early: ZeroMQ, which sends from a buffer long after
+    `send` returned, holds a reference to it as everybody else does. One thread takes.
+
+    Parameters
+    ----------
+    limit
+        How many buffers to keep for later; more are lent when needed, but not kept.
+    """
+
+    def __init__(self, limit: int = 16) -> None:
+        self._limit = limit
+        self._buffers: list[RGB8] = []
+
+    def take(self, height: int, width: int) -> RGB8:
+        """Lend a buffer of shape (height, width, 3) with undefined contents."""
+        shape = (height, width, 3)
+        if self._buffers and self._buffers[0].shape != shape:
+            self._buffers.clear()
+        for buffer in self._buffers:
+            if sys.getrefcount(buffer) <= _UNUSED:
+                return buffer
+        buffer = np.empty(shape, np.uint8)
+        if len(self._buffers) < self._limit:
+            self._buffers.append(buffer)
+        return buffer
+
+
+def _count_unused() -> int:
+    """How many references `Pool.take` sees of a buffer that nobody else holds; interpreters differ."""
+    buffers = [np.empty(1, np.uint8)]
+    for buffer in buffers:
+        count = sys.getrefcount(buffer)
+    return count
+
+
+_UNUSED = _count_unused()
