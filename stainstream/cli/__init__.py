@@ -1,1 +1,5 @@
-"""."""
+"""The command line: one module a command."""
+
+from .main import main
+
+__all__ = ["main"]

@@ -43,4 +43,5 @@ def lab_to_rgb(lab: Colors) -> Colors:
     curve = np.stack([lab[..., 1] / 500.0 + y, y, y - lab[..., 2] / 200.0], axis=-1)
     ratio = np.where(curve > np.cbrt(_EPSILON), curve**3, (curve - _OFFSET) / _SLOPE)
     linear = (ratio * _WHITE) @ np.linalg.inv(_TO_XYZ).T
-    return np.where(linear > 0.0031308, 1.055 * np.maximum(linear, 0.0) ** (1 / 2.4) - 0.055, 12.92 * linear)
+    rgb: Colors = np.where(linear > 0.0031308, 1.055 * np.maximum(linear, 0.0) ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return rgb

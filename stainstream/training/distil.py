@@ -34,7 +34,7 @@ def fit(source: RGB8, target: RGB8, steps: int = 1500, batch: int = 1 << 16, see
         image, goal = (side[chosen].T[None, :, :, None].float() / 127.5 - 1 for side in (given, wanted))
         loss = torch.nn.functional.l1_loss(network(image), goal)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     return network.eval().requires_grad_(requires_grad=False)

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from stainstream.model import DEFAULT
+
+__all__ = ["DEFAULT", "EngineName", "Frames", "ModelName", "Threads"]
+
+ModelName: TypeAlias = Annotated[
+    str, typer.Option("--model", "-m", help="A model's name, a model folder or an .onnx file.", show_default=True)
+]
+EngineName: TypeAlias = Annotated[
+    str, typer.Option("--engine", help="auto, lut_numba, lut_numpy or net_onnx.", show_default=True)
+]
+Threads: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Threads that one frame may use.", show_default="all processors")
+]
+Frames: TypeAlias = Annotated[int, typer.Option(min=0, help="Stop after so many frames; 0 for no limit.")]
