@@ -62,7 +62,7 @@ def run(
     chosen = policy.value if policy else ("lossless" if origin.waits else "live")
     with load(model, engine, threads) as normalize:
         typer.echo(f"stainstream: model {normalize.artifact.name} on {normalize.choice}", err=True)
-        typer.echo(f"stainstream: {origin.name} -> {', '.join(sinks)}; {chosen}; Ctrl-C ends", err=True)
+        typer.echo(f"stainstream: {origin.target} -> {', '.join(sinks)}; {chosen}; Ctrl-C ends", err=True)
         pipeline = Pipeline(
             origin,
             normalize.engine,

@@ -1,6 +1,7 @@
 """Sinks for frames, in order of preference."""
 
 from stainstream.registry import Plugin, Table
+
 from .base import Sink
 
 __all__ = ["TABLE", "Sink"]
@@ -14,6 +15,13 @@ TABLE: Table[Sink] = Table(
             "throws frames away: measures everything before it",
             pattern=r"null",
             example="null",
+        ),
+        Plugin(
+            "memory",
+            "stainstream.sinks.memory:Memory",
+            "keeps frames at hand, for notebooks",
+            pattern=r"memory",
+            example="memory?keep=10",
         ),
         Plugin(
             "zmq",

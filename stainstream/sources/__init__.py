@@ -1,6 +1,7 @@
 """Sources of frames, in order of preference."""
 
 from stainstream.registry import Plugin, Table
+
 from .base import Source
 
 __all__ = ["TABLE", "Source"]
@@ -40,7 +41,7 @@ TABLE: Table[Source] = Table(
             "files",
             "stainstream.sources.files:Files",
             "an image, a folder of images or a pattern",
-            pattern=r"(?!\w[\w+.-]+://).*([*?/\\]|\.\w+|\]|[^/\\]+)",
+            pattern=r"(?!\w[\w+.-]+://).+",
             example="tiles/*.png",
         ),
     ),

@@ -39,6 +39,11 @@ class Source(Resource, ABC):
         """Frames that the feed's own numbering says were lost before they reached us."""
         self.stopping = threading.Event()
 
+    @property
+    def waits(self) -> bool:
+        """Whether frames wait to be taken, as files do, rather than pass by, as a camera's do."""
+        return False
+
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames in order; each has its own `seq` and `captured_ns`."""

@@ -1,6 +1,7 @@
 """Frames to bytes and back: pure functions, no sockets."""
 
 from stainstream.registry import Plugin, Table
+
 from .base import Codec
 
 __all__ = ["TABLE", "Codec"]

@@ -1,0 +1,5 @@
+"""``python -m stainstream``."""
+
+from .cli import main
+
+main()

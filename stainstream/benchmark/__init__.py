@@ -1,0 +1,1 @@
+"""Measurements: engines beside their alternatives, and the whole loop, in one run."""

@@ -1,0 +1,70 @@
+"""``stainstream bench``: how fast, beside what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import DEFAULT, ModelName
+
+if TYPE_CHECKING:
+    from stainstream.benchmark.rows import Row
+
+__all__ = ["bench"]
+
+
+def bench(
+    model: ModelName = DEFAULT,
+    threads: Annotated[int | None, typer.Option(min=1, help="The larger of the two thread counts measured.", show_default="all processors")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="An image to measure on as well (512x512 are cut out of it); repeat for several.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long to measure each figure.")] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Measure replay -> run -> subscriber as well.")] = True,
+    json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    chart: Annotated[Path | None, typer.Option(help="Draw them into this .png or .svg file.")] = None,
+) -> None:
+    """Measure each engine beside a memory copy and other runtimes, and the whole loop with input and output."""
+    import os
+
+    import msgspec
+
+    from stainstream.benchmark.chart import chart as draw
+    from stainstream.benchmark.rows import PAPER, machine
+    from stainstream.errors import UsageError
+
+    typer.echo(f"beside {PAPER}")
+    rows = list(_shown(_rows(model, threads or os.cpu_count() or 1, image or [], seconds, loop)))
+    if json is not None:
+        data = {"machine": machine(), "paper": PAPER, "rows": rows}
+        try:
+            json.write_bytes(msgspec.json.format(msgspec.json.encode(data)) + b"\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {json}", error.strerror or str(error)) from error
+    if chart is not None:
+        draw(rows, chart)
+
+
+def _rows(model: str, threads: int, images: list[Path], seconds: float, loop: bool) -> Iterator[Row]:
+    from stainstream.benchmark import engines
+    from stainstream.benchmark.loop import loop as whole
+
+    if loop:
+        for size, content, image in engines.frames(images):
+            if size == "512x512" and (content == images[0].name if images else content == "tissue"):
+                yield from whole(model, content, image, 2 * seconds)
+    yield from engines.engines(model, threads, images, seconds)
+
+
+def _shown(rows: Iterable[Row]) -> Iterator[Row]:
+    head = ("bench", "engine", "threads", "size", "input", "frames/s", "ms", "x paper", "x copy")
+    typer.echo("{:7}{:20}{:>8} {:10}{:24}{:>10}{:>10}{:>9}{:>8}".format(*head))
+    for each in rows:
+        paper = f"{each.vs_paper:.2f}" if each.vs_paper else ""
+        copy = f"{each.vs_copy:.1f}" if each.vs_copy else ""
+        typer.echo(
+            f"{each.bench:7}{each.engine:20}{each.threads:>8} {each.size:10}{each.input[:23]:24}"
+            f"{each.fps:>10,.0f}{each.ms_median:>10.3f}{paper:>9}{copy:>8}"
+        )
+        yield each
