@@ -95,15 +95,22 @@ class Video(Sink):
         return writer
 
     def _check_room(self) -> None:
-        if shutil.disk_usage(self._path.parent).free < self.options.reserve_mb * 1_000_000:
+        try:
+            free = shutil.disk_usage(self._path.parent).free
+        except OSError as error:
+            raise SinkError(f"cannot write {self.target}", error.strerror or str(error)) from error
+        if free < self.options.reserve_mb * 1_000_000:
             reason = f"less than {self.options.reserve_mb} MB are free on the disk"
             raise SinkError(f"cannot write {self.target}", reason, "free some, or set reserve_mb lower")
 
     def _finish(self) -> None:
-        """Give the file its name if all is in it: FFmpeg's writer reports no error, so look."""
-        stored = int(cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
-        if stored != self._written:
-            reason = f"{max(0, stored)} of {self._written} frames are in the file"
+        """Give the file its name if its last frame is in it: FFmpeg's writer reports no error, so look."""
+        written = cv2.VideoCapture(str(self._part), cv2.CAP_FFMPEG)
+        written.set(cv2.CAP_PROP_POS_FRAMES, self._written - 1)
+        whole = written.grab() and written.get(cv2.CAP_PROP_POS_FRAMES) == self._written
+        written.release()  # Windows renames no file that is open
+        if not whole:
+            reason = f"not all of its {self._written} frames were stored; the disk may be full"
             raise SinkError(f"cannot finish {self.target}", reason, f"what could be saved stands in {self._part}")
         try:
             os.replace(self._part, self._path)

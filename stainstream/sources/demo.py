@@ -56,6 +56,11 @@ class Demo(Source):
             raise UsageError(f"cannot write a barcode into frames of {self._size}", f"it takes {BARCODE}")
         self._canvas: RGB8 | None = None
 
+    @property
+    def waits(self) -> bool:
+        """It does if it has no rate of its own."""
+        return not self.options.rate
+
     def _open(self) -> None:
         self._canvas = _canvas(self._size)
 

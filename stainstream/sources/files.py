@@ -38,6 +38,7 @@ class Files(Source):
 
     ``meta`` holds ``file``, the file's name without its folders. Files that cannot be read are logged, counted as
     ``unreadable image`` and left out when the images are played again; one that was named itself is an error at once.
+    Images played in a loop come as the same arrays each time: do not write into them.
     """
 
     class Options(Settings, frozen=True, kw_only=True):
@@ -63,6 +64,11 @@ class Files(Source):
         super().__init__(target, options)
         self._format = _named(options.format) if options.format else None
         self._paths: list[Path] = []
+
+    @property
+    def waits(self) -> bool:
+        """Files wait."""
+        return True
 
     def _open(self) -> None:
         quiet()

@@ -49,6 +49,11 @@ class Video(Source):
         super().__init__(target, options)
         self._capture: cv2.VideoCapture | None = None
 
+    @property
+    def waits(self) -> bool:
+        """A file waits."""
+        return True
+
     def _open(self) -> None:
         quiet()
         if not Path(self.target).is_file():

@@ -186,7 +186,8 @@ class Pipeline:
                 outbox.close()
 
     def _normalized(self, frame: Frame) -> Frame:
-        out = self._pool.take(frame.height, frame.width)
+        ours = frame.format is PixelFormat.RGB8 and frame.image.flags.carray
+        out = frame.image if ours else self._pool.take(frame.height, frame.width)
         rgb = to_rgb8(frame.image, frame.format, out)
         if self.engine is not None:
             self.engine(rgb, out)

@@ -11,14 +11,14 @@ from stainstream.sources.pace import Pace
 
 
 def test_keeps_its_rate_however_late_the_caller_is() -> None:
-    pace = Pace(200.0, threading.Event())
+    pace = Pace(50.0, threading.Event())
     began = time.monotonic()
-    for beat in range(41):
+    for beat in range(31):
         assert pace.wait()
-        if beat % 4 == 0:
-            time.sleep(0.012)  # two beats too late, and nothing of that may add up
+        if beat % 5 == 0:
+            time.sleep(0.07)  # late for three beats; added up that were 0.42 s
     took = time.monotonic() - began
-    assert 40 / 200 <= took < 40 / 200 + 0.1
+    assert 30 / 50 <= took < 30 / 50 + 0.3
 
 
 def test_does_not_make_up_for_a_long_pause() -> None:

@@ -16,7 +16,9 @@ def test_reads(text: str, width: int, height: int) -> None:
     assert Size.parse(text) == Size(width, height)
 
 
-@pytest.mark.parametrize("text", ["", "512", "0x5", "16385x1", "512x", "-1x5", "5x5x5", "1e3x5", "٣x٣", "999999x1", "8K"])
+@pytest.mark.parametrize(
+    "text", ["", "512", "0x5", "16385x1", "512x", "-1x5", "5x5x5", "1e3x5", "٣x٣", "999999x1", "8K"]
+)
 def test_refuses(text: str) -> None:
     with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
         Size.parse(text)

@@ -71,5 +71,27 @@ def test_clear_takes_everything_out() -> None:
     box: Mailbox[int] = Mailbox(3, "live")
     for item in (1, 2, 3):
         box.put(item)
+    box.close()
     assert box.clear() == [1, 2, 3]
     assert box.clear() == []
+    assert box.get() is None
+
+
+@pytest.mark.parametrize("policy", ["live", "lossless"])
+def test_nothing_is_lost_or_doubled_between_threads(policy: str) -> None:
+    box: Mailbox[int] = Mailbox(2, "live" if policy == "live" else "lossless")
+    taken: list[int] = []
+
+    def take() -> None:
+        while (item := box.get()) is not None:
+            taken.append(item)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    gone = [each for item in range(1, 20_001) if (each := box.put(item)) is not None]
+    box.close()
+    taker.join(10)
+    assert not taker.is_alive()
+    assert sorted(taken + gone) == list(range(1, 20_001))
+    assert taken == sorted(taken)
+    assert policy == "live" or not gone
