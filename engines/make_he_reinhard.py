@@ -15,11 +15,13 @@ import cv2
 import msgspec
 import numpy as np
 
+from stainstream.color.convert import to_rgb8
 from stainstream.color.lut import colors_of, quantize
 from stainstream.frame import RGB8
 from stainstream.model import Card
 from stainstream.normalizers.network import PixelwiseNetwork
 from stainstream.normalizers.reinhard import Reinhard
+from stainstream.sources.image import read_image
 from stainstream.training.distil import fit
 from stainstream.training.export import export
 
@@ -28,10 +30,16 @@ GLASS_SHARE = 0.1  # of the pairs tie light gray glass to itself
 ANY_SHARE = 0.02  # of the pairs are any color at all, so that no color outside the tiles goes astray
 
 
+def read(path: Path) -> RGB8:
+    """An image file, RGB."""
+    frame = read_image(path)
+    return to_rgb8(frame.image, frame.format)
+
+
 def images(folder: str) -> list[RGB8]:
     """All images of a folder, RGB."""
     paths = sorted(path for path in Path(folder).iterdir() if path.suffix in {".png", ".jpeg", ".jpg"})
-    return [np.ascontiguousarray(cv2.imread(str(path))[..., ::-1]) for path in paths]
+    return [read(path) for path in paths]
 
 
 def pairs(reinhard: Reinhard, tiles: list[RGB8]) -> tuple[RGB8, RGB8]:
@@ -65,8 +73,8 @@ def main() -> None:
         default=True,
         created=datetime.now(UTC).date().isoformat(),
         command="python engines/make_he_reinhard.py camelyon17/centre_2 camelyon17/centre_4",
-        notes="A stand-in until a student of a StainGAN teacher is trained: it knows one source scanner only. Its target "
-        "is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass tied to itself.",
+        notes="A stand-in until a student of a StainGAN teacher is trained: it knows one source scanner only. "
+        "Its target is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass tied to itself.",
     )
     model = export(network, FOLDER, card)
     normalize = PixelwiseNetwork.read(model.network)

@@ -14,11 +14,11 @@ import msgspec
 from . import engines, sinks, sources
 from .color.cache import cached
 from .color.lut import Lut, bake
-from .config import Address, settings
+from .config import DEFAULT, Address, redacted, settings
 from .engines import Artifact, Engine
 from .errors import EngineError, ModelError, NotPixelwise, StainstreamError
 from .frame import RGB8
-from .model import DEFAULT, Model, Network, find
+from .model import Model, Network, find
 from .normalizers.base import Normalizer as Method
 from .normalizers.network import PixelwiseNetwork
 from .registry import Table
@@ -162,7 +162,7 @@ def _made(table: Table[Part], text: str, defaults: Mapping[str, str]) -> Part:
     kind = table.serving(address.target).load()
     known = {field.encode_name for field in msgspec.structs.fields(kind.Options)}
     options = {key: value for key, value in defaults.items() if key in known} | dict(address.options)
-    return kind(address.target, settings(options, kind.Options, f"{table.family} {text!r}"))
+    return kind(address.target, settings(options, kind.Options, f"{table.family} {redacted(text)!r}"))
 
 
 def _engine(artifact: Artifact, name: str, threads: int | None) -> tuple[Engine, str]:

@@ -13,7 +13,10 @@ import msgspec
 
 from stainstream.errors import UsageError
 
-__all__ = ["Address", "Settings", "cache_folder", "read", "settings"]
+__all__ = ["DEFAULT", "Address", "Settings", "cache_folder", "read", "redacted", "settings"]
+
+DEFAULT = "default"
+"""The name under which the default model is asked for."""
 
 _OPTIONS = re.compile(r"\?(?=[A-Za-z_]+=)(?P<options>[^?]*)$")
 
@@ -56,7 +59,7 @@ class Address:
         for pair in match["options"].split("&"):
             key, equals, value = pair.partition("=")
             if not equals or key in options:
-                raise UsageError(f"cannot read {text!r}", f"option {key!r} stands twice or has no value")
+                raise UsageError(f"cannot read {redacted(text)!r}", f"option {key!r} stands twice or has no value")
             options[key] = value
         return cls(text[: match.start()], options)
 
@@ -92,6 +95,19 @@ def read(path: Path, kind: type[S]) -> S:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}", f"it is not TOML: {error}") from error
     return settings(values, kind, str(path))
+
+
+def redacted(address: str) -> str:
+    """`address` without the user name, password and query of a URL.
+
+    Examples
+    --------
+    >>> redacted("rtsp://admin:secret@10.0.0.7/live?token=abc")
+    'rtsp://***@10.0.0.7/live?***'
+    """
+    # Greedy, since a password may hold an @ itself.
+    hidden = re.sub(r"(?<=://).*@", "***@", address, flags=re.DOTALL)
+    return re.sub(r"(://[^?]*\?).+", r"\1***", hidden, flags=re.DOTALL)
 
 
 def cache_folder() -> Path:

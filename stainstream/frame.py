@@ -140,8 +140,8 @@ class Frame:
     image: NDArray[Any]
     """(height, width) or (height, width, channels), uint8 or uint16; planar formats have their channels first.
 
-    A writeable image belongs to whoever is given the frame, who may overwrite it: that saves a fresh buffer, which would
-    push the table out of the processor's cache. Whoever still needs the pixels passes them on read-only.
+    A writeable image belongs to whoever is given the frame, who may overwrite it: a fresh buffer would push the table
+    out of the processor's cache. Whoever still needs the pixels passes them on read-only.
     """
     format: PixelFormat
     """How to read `image`."""

@@ -13,10 +13,7 @@ from . import config
 from .color.lut import Rounding
 from .errors import ModelError, UsageError
 
-__all__ = ["DEFAULT", "Card", "Model", "Network", "find", "names", "shelf", "write"]
-
-DEFAULT = "default"
-"""The name under which the default model is asked for."""
+__all__ = ["Card", "Model", "Network", "find", "names", "shelf", "write"]
 
 _NETWORK, _CARD = "model.onnx", "card.toml"
 
@@ -133,12 +130,12 @@ def find(name: str | Path) -> Model:
 
 def _on_shelf(name: str) -> Model:
     for known in names():
-        card = _read_card(shelf() / known) if name in (known, DEFAULT) else None
+        card = _read_card(shelf() / known) if name in (known, config.DEFAULT) else None
         if card and (name == known or card.default):
             return Model(shelf() / known, card)
     raise ModelError(
         f"no model {name!r}",
-        f"it is not a folder with a {_CARD}, an .onnx file, nor one of {', '.join([DEFAULT, *names()])}",
+        f"it is not a folder with a {_CARD}, an .onnx file, nor one of {', '.join([config.DEFAULT, *names()])}",
         "run: stainstream models",
     )
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from stainstream.api import load, open_source
 from stainstream.color.convert import to_rgb8
 from stainstream.engines import TABLE
+from stainstream.errors import UsageError
 from stainstream.frame import RGB8
 from stainstream.model import Model, find
 from stainstream.sources.image import read_image
@@ -21,31 +23,42 @@ from .peers import Run, peers
 from .rows import Row, row
 from .timing import side_by_side
 
-__all__ = ["SIZES", "engines", "frames"]
+__all__ = ["SIZES", "Case", "cases", "engines"]
 
 SIZES = {"512x512": (512, 512), "1920x1080": (1080, 1920), "3840x2160": (2160, 3840)}
 _BATCH = 8
+_TURNS = 5
 _COPY = "memory copy"
 
 
-def frames(images: Sequence[Path]) -> Iterator[tuple[str, str, RGB8]]:
-    """Size, name and pixels of each frame to measure on; files are cut to 512x512."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What to measure on."""
+
+    size: str
+    content: str
+    image: RGB8
+
+
+def cases(images: Sequence[Path]) -> Iterator[Case]:
+    """Tissue and noise of each size, and 512x512 of each file."""
     rng = np.random.default_rng(0)
     for size, (height, width) in SIZES.items():
         with open_source(f"demo?size={width}x{height}&rate=0") as source:
-            yield size, "tissue", next(iter(source)).image
-        yield size, "noise", rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            yield Case(size, "tissue", next(iter(source)).image)
+        yield Case(size, "noise", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
     for path in images:
         frame = read_image(path)
         image = to_rgb8(frame.image, frame.format)[:512, :512]
-        if image.shape == (512, 512, 3):
-            yield "512x512", path.name, np.ascontiguousarray(image)
+        if image.shape != (512, 512, 3):
+            raise UsageError(f"cannot measure on {path}", f"it is {frame.width}x{frame.height}, 512x512 are needed")
+        yield Case("512x512", path.name, np.ascontiguousarray(image))
 
 
 def engines(name: str, threads: int, images: Sequence[Path], seconds: float) -> Iterator[Row]:
-    """Measure every engine on every frame, with one thread and with `threads`."""
+    """Measure every engine on every case, with one thread and with `threads`."""
     model = find(name)
-    for size, content, image in frames(images):
+    for case in cases(images):
         for count in sorted({1, threads}):
             with ExitStack() as stack:
                 runs: dict[str, Run] = {_COPY: np.copy}
@@ -54,31 +67,49 @@ def engines(name: str, threads: int, images: Sequence[Path], seconds: float) -> 
                         runs[each.name] = stack.enter_context(load(name, each.name, count)).engine
                 everyone = runs | peers(model, count)
                 if count == 1 and threads > 1:
-                    yield from _stream(model, runs, threads, size, content, image, seconds)
-                yield from _calls("single", model, everyone, count, size, content, image[None], seconds)
-                if size == "512x512" and content in ("tissue", "noise"):
-                    yield from _calls("batch", model, everyone, count, size, content, np.stack([image] * _BATCH), seconds)
+                    yield from _stream(model, runs, threads, case, seconds)
+                yield from _calls("single", model, everyone, count, case, case.image[None], seconds)
+                if case.size == "512x512" and case.content in ("tissue", "noise"):
+                    yield from _calls("batch", model, everyone, count, case, np.stack([case.image] * _BATCH), seconds)
 
 
 def _calls(
-    bench: str, model: Model, runs: Mapping[str, Run], threads: int, size: str, content: str, batch: RGB8, seconds: float
+    bench: str, model: Model, runs: Mapping[str, Run], threads: int, case: Case, batch: RGB8, seconds: float
 ) -> Iterator[Row]:
+    """Time calls with `batch`."""
     out = np.empty_like(batch)
     timings = side_by_side({name: _call(name, run, batch, out) for name, run in runs.items()}, seconds)
     copy = timings[_COPY].median / len(batch)
     for name, timing in timings.items():
-        each = (timing.median / len(batch), timing.q1 / len(batch), timing.q3 / len(batch))
-        yield row(
-            bench=bench,
-            method=model.name,
-            engine=name,
-            threads=threads,
-            size=size,
-            input=content,
-            fps=1e3 / each[0],
-            copy_ms=copy,
-            ms=each,
-        )
+        ms = (timing.median / len(batch), timing.q1 / len(batch), timing.q3 / len(batch))
+        yield _row(bench, model, name, threads, case, ms, copy)
+
+
+def _stream(model: Model, runs: Mapping[str, Run], threads: int, case: Case, seconds: float) -> Iterator[Row]:
+    """A stream of frames, `threads` of them under way at once, each on buffers of its own."""
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(_TURNS):
+        for name, run in runs.items():
+            rates[name].append(_rate(name, run, case.image, threads, seconds / _TURNS))
+    times = {name: np.percentile(1e3 / np.array(each), [50, 25, 75]) for name, each in rates.items()}
+    for name, (median, q1, q3) in times.items():
+        yield _row("stream", model, name, threads, case, (median, q1, q3), float(times[_COPY][0]))
+
+
+def _row(
+    bench: str, model: Model, engine: str, threads: int, case: Case, ms: tuple[float, float, float], copy: float
+) -> Row:
+    return row(
+        bench=bench,
+        method="none" if engine == _COPY else model.name,
+        engine=engine,
+        threads=threads,
+        size=case.size,
+        input=case.content,
+        fps=1e3 / ms[0],
+        copy_ms=copy,
+        ms=ms,
+    )
 
 
 def _call(name: str, run: Run, batch: RGB8, out: RGB8) -> Callable[[], object]:
@@ -87,30 +118,6 @@ def _call(name: str, run: Run, batch: RGB8, out: RGB8) -> Callable[[], object]:
     if name.startswith("lut"):
         return lambda: run(batch, out)  # type: ignore[call-arg]
     return lambda: run(batch)
-
-
-def _stream(
-    model: Model, runs: Mapping[str, Run], threads: int, size: str, content: str, image: RGB8, seconds: float
-) -> Iterator[Row]:
-    """A stream of frames, `threads` of them under way at once, each on its own buffers."""
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(5):
-        for name, run in runs.items():
-            rates[name].append(_rate(name, run, image, threads, seconds / 5))
-    quartiles = {name: np.percentile(1e3 / np.array(each), [50, 25, 75]) for name, each in rates.items()}
-    copy = float(quartiles[_COPY][0])
-    for name, (median, q1, q3) in quartiles.items():
-        yield row(
-            bench="stream",
-            method=model.name,
-            engine=name,
-            threads=threads,
-            size=size,
-            input=content,
-            fps=1e3 / float(median),
-            copy_ms=copy,
-            ms=(float(median), float(q1), float(q3)),
-        )
 
 
 def _rate(name: str, run: Run, image: RGB8, threads: int, seconds: float) -> float:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ import zmq
 from stainstream.errors import EngineError
 from stainstream.frame import RGB8
 
+from .engines import Case
 from .rows import Row, row
 
 __all__ = ["loop"]
@@ -26,7 +28,20 @@ _START_S = 30.0  # until the first frame arrives: three Pythons start on a few c
 _WARM_S = 0.5
 
 
-def loop(model: str, content: str, image: RGB8, seconds: float) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one turn runs."""
+
+    model: str
+    middle: str
+    """ZeroMQ address between the first two processes."""
+    last: str
+    """ZeroMQ address of the subscriber, which is this process."""
+    folder: Path
+    image: RGB8
+
+
+def loop(model: str, case: Case, seconds: float) -> Iterator[Row]:
     """Measure both over ipc and over tcp on loopback, in turns.
 
     Parameters
@@ -40,7 +55,7 @@ def loop(model: str, content: str, image: RGB8, seconds: float) -> Iterator[Row]
         for _ in range(_TURNS):
             for name, taken in rates.items():
                 with tempfile.TemporaryDirectory(prefix="ss") as folder:
-                    taken.append(_turn(name, model, transport, Path(folder), image, seconds))
+                    taken.append(_turn(name, model, transport, Path(folder), case.image, seconds))
         for name, taken in rates.items():
             ms = 1e3 / np.percentile(taken, [50, 75, 25])
             yield row(
@@ -49,7 +64,7 @@ def loop(model: str, content: str, image: RGB8, seconds: float) -> Iterator[Row]
                 engine=f"{name}, {transport}",
                 threads=1,
                 size="512x512",
-                input=content,
+                input=case.content,
                 fps=float(np.median(taken)),
                 copy_ms=None,
                 ms=(float(ms[0]), float(ms[1]), float(ms[2])),
@@ -66,24 +81,27 @@ def _turn(name: str, model: str, transport: str, folder: Path, image: RGB8, seco
         else:
             last = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
             middle = f"tcp://127.0.0.1:{_free_port(context)}"
-        start = _relay if name == "pyzmq relay" else _stainstream
-        with _running(start(model, middle, last, folder, image), folder / "log"):
+        commands = (_relay if name == "pyzmq relay" else _stainstream)(_Plan(model, middle, last, folder, image))
+        with _running(commands, folder / "log"):
             return _count(socket, seconds, folder / "log")
 
 
-def _relay(model: str, middle: str, last: str, folder: Path, image: RGB8) -> list[list[str]]:
-    np.save(folder / "image.npy", image)
+def _relay(plan: _Plan) -> list[list[str]]:
+    file = plan.folder / "image.npy"
+    np.save(file, plan.image)
     module = [sys.executable, "-m", "stainstream.benchmark.relay"]
-    return [[*module, "relay", middle, last], [*module, "send", middle, str(folder / "image.npy")]]
+    return [[*module, "relay", plan.middle, plan.last], [*module, "send", plan.middle, str(file)]]
 
 
-def _stainstream(model: str, middle: str, last: str, folder: Path, image: RGB8) -> list[list[str]]:
-    cv2.imwrite(str(folder / "image.png"), image[..., ::-1])
+def _stainstream(plan: _Plan) -> list[list[str]]:
+    file = plan.folder / "image.png"
+    cv2.imwrite(str(file), plan.image[..., ::-1])
     command = [sys.executable, "-m", "stainstream"]
     options = "pattern=push&bind=0&format=array-1.0"
-    run = [*command, "run", "--model", model, "--source", f"zmq+{middle}?pattern=pull&bind=1&format=array-1.0"]
-    run += ["--sink", f"zmq+{last}?{options}", "--policy", "lossless", "--threads", "1"]
-    return [run, [*command, "replay", str(folder / "image.png"), "--to", f"zmq+{middle}?{options}", "--loop"]]
+    run = [*command, "run", "--model", plan.model, "--policy", "lossless", "--threads", "1"]
+    run += ["--source", f"zmq+{plan.middle}?pattern=pull&bind=1&format=array-1.0"]
+    run += ["--sink", f"zmq+{plan.last}?{options}"]
+    return [run, [*command, "replay", str(file), "--to", f"zmq+{plan.middle}?{options}", "--loop"]]
 
 
 @contextmanager

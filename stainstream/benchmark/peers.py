@@ -56,7 +56,7 @@ def _torch(model: Model, threads: int) -> Run:
             image = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div_(255.0).sub_(0.5).div_(0.5)
             levels = (network(image) * 0.5 + 0.5).clamp_(0, 1).mul_(255.0)
             whole = (levels.round_() if nearest else levels).to(torch.uint8)
-            return whole.permute(0, 2, 3, 1).contiguous().numpy()
+            return np.asarray(whole.permute(0, 2, 3, 1).contiguous().numpy())
 
     return run
 
@@ -73,7 +73,7 @@ def torch_network(path: Path) -> Any:
     for node in graph.node:
         if node.op_type == "Conv":
             weight, bias = (torch.from_numpy(np.array(constants[name])) for name in node.input[1:3])
-            layer = torch.nn.Conv2d(weight.shape[1], weight.shape[0], tuple(weight.shape[2:]))
+            layer = torch.nn.Conv2d(weight.shape[1], weight.shape[0], (weight.shape[2], weight.shape[3]))
             layer.weight.data, layer.bias.data = weight, bias  # type: ignore[union-attr]
             steps.append(layer)
         elif node.op_type == "Relu":

@@ -1,6 +1,6 @@
 """The least that any runtime must do: three bare pyzmq processes that move the same bytes.
 
-    python -m stainstream.benchmark.relay send|relay ADDRESS ... (started by `stainstream bench`)
+python -m stainstream.benchmark.relay send|relay ADDRESS ... (started by `stainstream bench`)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(role: str, *addresses: str) -> None:
     keep_large_blocks()
     context = zmq.Context()
     if role == "send":
-        _send(_socket(context, zmq.PUSH, addresses[0], bind=False), np.load(addresses[1]))
+        _send(_socket(context, zmq.PUSH, addresses[0], bind=False), np.load(addresses[1]).data)
     else:
         taken = _socket(context, zmq.PULL, addresses[0], bind=True)
         given = _socket(context, zmq.PUSH, addresses[1], bind=False)
@@ -30,7 +30,7 @@ def main(role: str, *addresses: str) -> None:
             given.send_multipart(taken.recv_multipart(copy=False), copy=False)
 
 
-def _send(socket: zmq.Socket[bytes], image: np.ndarray) -> None:  # type: ignore[type-arg]
+def _send(socket: zmq.Socket[bytes], image: memoryview) -> None:
     header = b'{"htype":"array-1.0","type":"uint8","shape":[512,512,3],"frame":0}'
     while True:
         socket.send_multipart([header, image], copy=False)

@@ -23,8 +23,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One measurement."""
 
     bench: str
-    """``single``: one frame a call; ``batch``: several; ``stream``: each thread with frames of its own; ``loop``: replay
-    -> run -> subscriber, three processes, input and output included."""
+    """``single``: one frame a call; ``batch``: several; ``stream``: each thread with frames of its own; ``loop``:
+    replay -> run -> subscriber, three processes, input and output included."""
     method: str
     engine: str
     threads: int

@@ -18,8 +18,14 @@ __all__ = ["bench"]
 
 def bench(
     model: ModelName = DEFAULT,
-    threads: Annotated[int | None, typer.Option(min=1, help="The larger of the two thread counts measured.", show_default="all processors")] = None,
-    image: Annotated[list[Path] | None, typer.Option(help="An image to measure on as well (512x512 are cut out of it); repeat for several.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="The larger of the two thread counts measured.", show_default="all processors"),
+    ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(help="An image to measure on as well (512x512 are cut out of it); repeat for several."),
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long to measure each figure.")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Measure replay -> run -> subscriber as well.")] = True,
     json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
@@ -47,14 +53,13 @@ def bench(
 
 
 def _rows(model: str, threads: int, images: list[Path], seconds: float, loop: bool) -> Iterator[Row]:
-    from stainstream.benchmark import engines
+    from stainstream.benchmark.engines import cases, engines
     from stainstream.benchmark.loop import loop as whole
 
     if loop:
-        for size, content, image in engines.frames(images):
-            if size == "512x512" and (content == images[0].name if images else content == "tissue"):
-                yield from whole(model, content, image, 2 * seconds)
-    yield from engines.engines(model, threads, images, seconds)
+        wanted = images[0].name if images else "tissue"
+        yield from whole(model, next(case for case in cases(images) if case.content == wanted), 2 * seconds)
+    yield from engines(model, threads, images, seconds)
 
 
 def _shown(rows: Iterable[Row]) -> Iterator[Row]:

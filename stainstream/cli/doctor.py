@@ -32,7 +32,10 @@ def doctor() -> None:
 
 
 def _findings() -> Iterator[tuple[bool, str]]:
-    yield True, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    yield (
+        True,
+        f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+    )
     for name in _CORE:
         version = _version(name) or (_version("opencv-python") if name.startswith("opencv") else "")
         yield bool(version), f"{name} {version or 'missing; run: pip install stainstream'}"
@@ -84,4 +87,3 @@ def _engines() -> Iterator[tuple[bool, str]]:
                 yield same, f"engine {normalize.choice}: {'exact' if same else 'differs from lut_numpy'}"
         except StainstreamError as error:
             yield False, f"engine {row.name}: {error}"
-

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 __all__ = ["Rounding", "export"]
 
 
-class Rounding(str, Enum):
+class Rounding(StrEnum):
     """How levels become integers."""
 
     nearest = "nearest"
@@ -51,6 +52,7 @@ def export(
         digest="",
         authors=[],
         rounding=rounding.value,
+        created=date.today().isoformat(),
         command=f"stainstream export {checkpoint.name} {folder.name} --rounding {rounding.value}",
     )
     model = write(read_weights(checkpoint), folder, card)

@@ -26,7 +26,7 @@ for command in (run, normalize, replay, bench, models, sources, doctor, export):
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
@@ -34,7 +34,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what happens inside.")] = False,
 ) -> None:
     """Real-time stain normalization for microscopes and slide scanners."""

@@ -3,10 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import DEFAULT, EngineName, ModelName, Threads
 
+if TYPE_CHECKING:
+    from stainstream.api import Normalizer
+
 __all__ = ["normalize"]
+
+
+def normalize(
+    source: Annotated[str, typer.Argument(metavar="IN", help="An image, a folder, or a quoted pattern.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A folder; for a single image also a file.")],
+    model: ModelName = DEFAULT,
+    engine: EngineName = "auto",
+    threads: Threads = None,
+    suffix: Annotated[str, typer.Option(help="Kind of images in a folder: png, jpg, tif, bmp or webp.")] = "png",
+    recursive: Annotated[bool, typer.Option("--recursive", help="Look into a folder's folders.")] = False,
+) -> None:
+    """Normalize images and folders of images; files of the same name in OUT are replaced.
+
+    Images that cannot be read are named, counted and left out; the exit code is then 1.
+    """
+    from stainstream.api import load, open_sink, open_source
+    from stainstream.sources.files import find_images
+    from stainstream.sources.image import SUFFIXES
+    from stainstream.stream.pipeline import Pipeline
+
+    from .status import progress
+
+    paths = find_images(source, recursive=recursive)
+    with load(model, engine, threads) as loaded:
+        typer.echo(f"stainstream: model {loaded.artifact.name} on {loaded.choice}", err=True)
+        if target.suffix.lower() in SUFFIXES and not target.is_dir():
+            _one(paths, target, loaded)
+            return
+        origin = open_source(f"{source}?recursive={int(recursive)}")
+        sink = open_sink(f"{target}?suffix={suffix}&overwrite=1")
+        report = progress(Pipeline(origin, loaded.engine, {str(target): sink}, policy="lossless"), len(paths))
+    if report.delivered < len(paths):
+        raise typer.Exit(1)
+
+
+def _one(paths: list[Path], target: Path, normalize: Normalizer) -> None:
+    from stainstream.color.convert import to_rgb8
+    from stainstream.errors import UsageError
+    from stainstream.frame import Frame, PixelFormat
+    from stainstream.sinks.image import write_image
+    from stainstream.sources.image import read_image
+
+    if len(paths) != 1:
+        raise UsageError(f"cannot write {len(paths)} images to {target}", "it is one file", "give a folder's name")
+    frame = read_image(paths[0])
+    write_image(target, Frame(normalize(to_rgb8(frame.image, frame.format)), PixelFormat.RGB8))

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from stainstream.model import DEFAULT
+from stainstream.config import DEFAULT
 
 __all__ = ["DEFAULT", "EngineName", "Frames", "ModelName", "Threads"]
 

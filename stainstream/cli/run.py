@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ PUBLISH = "zmq+tcp://127.0.0.1:5560"
 MAX_FRAME_BYTES = 256 << 20
 
 
-class Policy(str, Enum):
+class Policy(StrEnum):
     """What happens to frames that come faster than they can be used."""
 
     live = "live"
@@ -25,7 +25,12 @@ class Policy(str, Enum):
 
 def run(
     source: Annotated[
-        str, typer.Option("--source", "-s", help="Where frames come from: camera0, a folder, zmq+tcp://... (see: stainstream sources).")
+        str,
+        typer.Option(
+            "--source",
+            "-s",
+            help="Where frames come from: camera0, a folder, zmq+tcp://... (see: stainstream sources).",
+        ),
     ] = "demo",
     sink: Annotated[
         list[str] | None,
@@ -41,7 +46,9 @@ def run(
             show_default="lossless for files and pull feeds, else live",
         ),
     ] = None,
-    capacity: Annotated[int, typer.Option(min=1, help="Frames that may wait before the engine, and before each sink.")] = 4,
+    capacity: Annotated[
+        int, typer.Option(min=1, help="Frames that may wait before the engine, and before each sink.")
+    ] = 4,
     frames: Frames = 0,
     seconds: Annotated[float, typer.Option(min=0, help="Stop after so many seconds; 0 for no limit.")] = 0.0,
     max_frame_bytes: Annotated[
@@ -59,7 +66,8 @@ def run(
     keep_large_blocks()
     origin = open_source(source, {"max_frame_bytes": str(max_frame_bytes)})
     sinks = {address: open_sink(address) for address in sink or [PUBLISH]}
-    chosen = policy.value if policy else ("lossless" if origin.waits else "live")
+    lossless = policy is Policy.lossless or (policy is None and origin.waits)
+    chosen = Policy.lossless if lossless else Policy.live
     with load(model, engine, threads) as normalize:
         typer.echo(f"stainstream: model {normalize.artifact.name} on {normalize.choice}", err=True)
         typer.echo(f"stainstream: {origin.target} -> {', '.join(sinks)}; {chosen}; Ctrl-C ends", err=True)
@@ -68,7 +76,7 @@ def run(
             normalize.engine,
             sinks,
             capacity=capacity,
-            policy=chosen,
+            policy=chosen.value,
             frames=frames,
             seconds=seconds,
             meta=normalize.meta,

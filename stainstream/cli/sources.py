@@ -17,6 +17,8 @@ def sources() -> None:
     typer.echo("attached cameras:" if cameras else "attached cameras: none found")
     for camera in cameras:
         typer.echo(f"    {camera.name}\n        stainstream run --source {camera.address}")
+        if camera.stable:
+            typer.echo(f"        stainstream run --source {camera.stable}   # stays the same when plugged in anew")
     for title, table, option in (("sources", SOURCES, "--source"), ("sinks", SINKS, "--sink")):
         typer.echo(f"\n{title}:")
         for row in table:

@@ -16,7 +16,7 @@ from stainstream.errors import UsageError
 from stainstream.stream.ledger import Report
 from stainstream.stream.pipeline import Pipeline
 
-__all__ = ["status_line", "stopping_on_signals", "stream"]
+__all__ = ["progress", "status_line", "stopping_on_signals", "stream"]
 
 _TTY_EVERY_S, _LOG_EVERY_S = 0.5, 5.0
 
@@ -29,17 +29,38 @@ def stream(pipeline: Pipeline, file: Path | None = None) -> None:
             pipeline.run(line.show, every=line.every)
     finally:
         report = pipeline.report()
-        for each in report.lines():
-            typer.echo(f"stainstream: {each}", err=True)
+        _print(report)
         if file is not None:
             _write(file, report)
+
+
+def progress(pipeline: Pipeline, total: int) -> Report:
+    """Run `pipeline`, which will capture `total` frames, with a progress bar; print its counters at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), "images,", TimeRemainingColumn(), "left")
+    with stopping_on_signals(pipeline), Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total)
+        try:
+            pipeline.run(lambda report: bar.update(task, completed=report.delivered), every=_TTY_EVERY_S)
+        finally:
+            bar.update(task, completed=pipeline.report().delivered)
+    report = pipeline.report()
+    _print(report)
+    return report
+
+
+def _print(report: Report) -> None:
+    for each in report.lines():
+        typer.echo(f"stainstream: {each}", err=True)
 
 
 @contextmanager
 def stopping_on_signals(pipeline: Pipeline) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the stream in good order; a second Ctrl-C ends the process."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         pipeline.stop()
 
@@ -58,7 +79,11 @@ def status_line(report: Report, previous: Report | None) -> str:
     latency = "latency {:.1f} ms p50, {:.1f} ms p99".format(*report.latency_ms) if report.latency_ms else "no frame yet"
     dropped = max(sum(each.dropped.values()) for each in report.sinks.values())
     parts = [f"{rate:.1f} frames/s", latency, f"delivered {report.delivered}", f"dropped {dropped}"]
-    parts += [f"{what} {count}" for what, count in (("rejected", sum(report.rejected.values())), ("lost before us", report.lost)) if count]
+    parts += [
+        f"{what} {count}"
+        for what, count in (("rejected", sum(report.rejected.values())), ("lost before us", report.lost))
+        if count
+    ]
     return " | ".join(parts)
 
 

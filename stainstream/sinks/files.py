@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Literal
 
-import cv2
 import msgspec
 
 from stainstream.config import Settings
@@ -20,7 +17,7 @@ from stainstream.frame import Frame
 from stainstream.opencv import quiet
 
 from .base import Sink
-from .bgr import bgr
+from .image import write_image
 
 __all__ = ["Files"]
 
@@ -31,8 +28,8 @@ _LONGEST = 100  # characters of a name that came with a frame
 class Files(Sink):
     """One image a frame, named after the file that it came from, or else ``frame_000000042``.
 
-    No file is ever overwritten: where the name is taken, the frame's number is added, and then a further one. An image
-    appears under its name only when it is whole.
+    No file is overwritten unless that is asked for: where the name is taken, the frame's number is added, and then a
+    further one. An image appears under its name only when it is whole.
     """
 
     class Options(Settings, frozen=True, kw_only=True):
@@ -44,6 +41,8 @@ class Files(Sink):
         """Of ``jpg`` (without chroma subsampling) and ``webp``."""
         compression: Annotated[int, msgspec.Meta(ge=0, le=9)] = 1
         """Of ``png``: 0 is fast, 9 is small."""
+        overwrite: bool = False
+        """Whether files of that name are replaced; otherwise the frame's number is added."""
 
     options: Options
 
@@ -65,44 +64,13 @@ class Files(Sink):
 
     def write(self, frame: Frame) -> None:
         """Encode and store one frame."""
-        data, path = self._encoded(frame), self._free(frame)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_bytes(data)
-            os.replace(part, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # what went wrong is being reported already
-                part.unlink(missing_ok=True)
-            raise SinkError(f"cannot write {path}", error.strerror or str(error)) from error
-
-    def _encoded(self, frame: Frame) -> memoryview:
-        image = bgr(frame)
-        try:
-            done, data = cv2.imencode(f".{self.options.suffix}", image, self._parameters())
-        except cv2.error as error:
-            done, reason = False, error.err
-        else:
-            reason = "OpenCV refused"
-        if not done:
-            asked = f"cannot encode frame {frame.seq} ({frame.width}x{frame.height}) as {self.options.suffix}"
-            raise SinkError(asked, reason)
-        return data.data
-
-    def _parameters(self) -> list[int]:
-        quality = self.options.quality
-        match self.options.suffix:
-            case "png":
-                return [cv2.IMWRITE_PNG_COMPRESSION, self.options.compression]
-            case "jpg":
-                full = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-                return [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full]
-            case "webp":
-                return [cv2.IMWRITE_WEBP_QUALITY, quality]
-        return []
+        write_image(self._free(frame), frame, self.options.quality, self.options.compression)
 
     def _free(self, frame: Frame) -> Path:
-        """The first of the frame's possible names that is not taken."""
+        """The first of the frame's possible names that is not taken, or simply the first if files may be replaced."""
         paths = (self._folder / f"{name}.{self.options.suffix}" for name in _names(frame))
+        if self.options.overwrite:
+            return next(paths)
         return next(path for path in paths if not path.exists())
 
 

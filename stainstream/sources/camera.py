@@ -19,7 +19,7 @@ import cv2
 import msgspec
 from numpy.typing import NDArray
 
-from stainstream.config import Settings
+from stainstream.config import Settings, redacted
 from stainstream.errors import SourceError
 from stainstream.frame import Frame, PixelFormat
 from stainstream.opencv import quiet
@@ -27,7 +27,7 @@ from stainstream.opencv import quiet
 from .base import Source
 from .size import Size
 
-__all__ = ["Attached", "Camera", "attached", "redacted"]
+__all__ = ["Attached", "Camera", "attached"]
 
 _log = logging.getLogger(__name__)
 
@@ -250,19 +250,6 @@ def _answers(index: int) -> bool:
         return capture.isOpened()
     finally:
         capture.release()
-
-
-def redacted(address: str) -> str:
-    """`address` without the user name, password and query of a URL.
-
-    Examples
-    --------
-    >>> redacted("rtsp://admin:secret@10.0.0.7/live?token=abc")
-    'rtsp://***@10.0.0.7/live?***'
-    """
-    # Greedy, since a password may hold an @ itself.
-    hidden = re.sub(r"(?<=://).*@", "***@", address, flags=re.DOTALL)
-    return re.sub(r"(://[^?]*\?).+", r"\1***", hidden, flags=re.DOTALL)
 
 
 def _device(target: str) -> int | str:

@@ -129,8 +129,10 @@ class _Played:
     def add(self, path: Path, frame: Frame) -> None:
         """Note a file, and its frame as long as there is room for all."""
         self.paths.append(path)
-        self.kept.append((path, frame))
         self._room -= frame.image.nbytes
+        if self._room >= 0:
+            frame.image.flags.writeable = False  # it will be played again
+        self.kept.append((path, frame))
         if self._room < 0:
             self.kept.clear()
 

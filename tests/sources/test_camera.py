@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from stainstream.api import open_source
+from stainstream.config import redacted
 from stainstream.errors import SourceError, UsageError
 from stainstream.frame import PixelFormat
 from stainstream.sources.barcode import read_barcode, write_barcode
-from stainstream.sources.camera import Attached, attached, redacted
+from stainstream.sources.camera import Attached, attached
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="V4L2 is Linux's")
 

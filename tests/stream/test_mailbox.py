@@ -28,7 +28,12 @@ def test_lossless_waits_for_room() -> None:
     box: Mailbox[int] = Mailbox(1, "lossless")
     assert box.put(1) is None
     done = threading.Event()
-    giver = threading.Thread(target=lambda: (box.put(2), done.set()))
+
+    def give() -> None:
+        box.put(2)
+        done.set()
+
+    giver = threading.Thread(target=give)
     giver.start()
     assert not done.wait(0.1)
     assert box.get() == 1

@@ -120,7 +120,9 @@ def balanced_all_along(pipeline: ss.Pipeline) -> Report:
 def test_a_slow_sink_drops_in_live_and_counts_it(normalize: ss.Normalizer) -> None:
     slow = Slow()
     report = balanced_all_along(
-        ss.Pipeline(demo(rate=400, frames=150), normalize.engine, {"slow": slow, "null": ss.open_sink("null")}, capacity=2)
+        ss.Pipeline(
+            demo(rate=400, frames=150), normalize.engine, {"slow": slow, "null": ss.open_sink("null")}, capacity=2
+        )
     )
     assert report.captured == 150
     assert report.sinks["slow"].dropped["sink busy"] > 50

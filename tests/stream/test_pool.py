@@ -21,7 +21,7 @@ def test_a_buffer_comes_back_when_nobody_holds_it() -> None:
         lambda image: image,
         lambda image: image[1:, ::2],
         lambda image: image.reshape(-1),
-        lambda image: memoryview(image),
+        memoryview,
         lambda image: memoryview(image)[1:],
         lambda image: np.asarray(memoryview(image[2:])),
         lambda image: image[0].view(np.uint8),

@@ -1,0 +1,117 @@
+"""ZeroMQ sockets at addresses."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import zmq
+
+from .errors import SinkError, SourceError
+
+__all__ = ["Socket", "attach", "detach"]
+
+Socket: TypeAlias = zmq.Socket[bytes]
+
+_TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:]+):(?P<port>\*|\d+)")
+_COMMON: dict[int, int | bytes] = {
+    # Notice within seconds that the other computer is gone, cable and all. ZeroMQ's own heartbeats would be as quick,
+    # but their answers wait behind the frames of a consumer that is merely slow: it is taken for dead, and frames under
+    # way are lost (libzmq 4.3.5).
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 5,
+    zmq.TCP_KEEPALIVE_INTVL: 1,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.CONNECT_TIMEOUT: 3000,
+    zmq.RECONNECT_IVL: 100,
+    zmq.RECONNECT_IVL_MAX: 5000,
+    zmq.LINGER: 0,
+}
+_IN_USE = ("the address is in use", "stop the program that uses it, or take another; port 0 is any free one")
+_NOT_OURS = ("this computer has no such address", "give one of its own, or * for all, or set bind=0 to connect")
+_WHY = {
+    errno.EADDRINUSE: _IN_USE,
+    errno.ENODEV: _NOT_OURS,
+    errno.EADDRNOTAVAIL: _NOT_OURS,
+    errno.EPROTONOSUPPORT: ("this system does not support it", "use zmq+tcp://"),
+}
+
+
+def attach(
+    kind: int, target: str, bind: bool, options: Mapping[int, int | bytes], failure: type[SourceError | SinkError]
+) -> Socket:
+    """Open a socket and bind or connect it; where it is then, `Socket.last_endpoint` says.
+
+    Parameters
+    ----------
+    kind
+        ``zmq.SUB``, ``zmq.PUSH`` ...
+    target
+        ``zmq+tcp://host:port``, ``zmq+ipc://path`` or ``zmq+inproc://name``; port 0 or ``*`` binds to any free one.
+    options
+        ZeroMQ's socket options, beyond reconnection and keep-alive.
+    failure
+        What to raise if it cannot be done.
+    """
+    address = re.sub(r"^zmq\+", "", target, flags=re.IGNORECASE)
+    asked = f"cannot {'bind to' if bind else 'connect to'} {address}"
+    if (obstacle := _obstacle(address, bind)) is not None:
+        raise failure(asked, *obstacle)
+    # Over inproc, sockets meet within one context only. Others have one of their own, for `detach` to wait on.
+    context = zmq.Context.instance() if address.startswith("inproc:") else zmq.Context()
+    opened = context.socket(kind)
+    try:
+        for option, value in {**_COMMON, **options}.items():
+            opened.set(option, value)
+        opened.ipv6 = "[" in address
+        (opened.bind if bind else opened.connect)(address)
+    except zmq.ZMQError as error:
+        detach(opened)
+        number = error.errno or 0
+        raise failure(asked, *_WHY.get(number, (zmq.strerror(number),))) from error
+    return opened
+
+
+def detach(opened: Socket, linger_s: float = 0.0) -> None:
+    """Close a socket, after waiting for at most `linger_s` seconds until its last messages have left."""
+    opened.close(linger=round(linger_s * 1000))
+    if opened.context is not zmq.Context.instance():
+        opened.context.term()
+
+
+def _obstacle(address: str, bind: bool) -> tuple[str, str] | None:
+    """Reason and cure of what ZeroMQ itself would let pass, and then wait forever or do harm."""
+    if address.startswith("tcp:"):
+        match = _TCP.fullmatch(address)
+        if match is None or (match["port"] != "*" and int(match["port"]) > 0xFFFF):
+            return "it is no such address", "write tcp://host:port, with a port from 1 to 65535"
+        return None if bind else _unreachable(match["host"], match["port"])
+    if address.startswith("ipc:") and bind and _is_listening(address.removeprefix("ipc://")):
+        return _IN_USE
+    return None
+
+
+def _unreachable(host: str, port: str) -> tuple[str, str] | None:
+    if host == "*" or port in ("*", "0"):
+        return "it names no one host and port", "give both, or set bind=1 to be connected to"
+    try:
+        socket.getaddrinfo(host.strip("[]"), port, socket.AF_INET6 if host.startswith("[") else socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no host's name"
+        return f"host {host!r} is not known ({reason})", "check the name, or give the IP address"
+    return None
+
+
+def _is_listening(path: str) -> bool:
+    """Whether somebody listens at a path; ZeroMQ would take it away from him without a word."""
+    if not hasattr(socket, "AF_UNIX"):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
