@@ -40,10 +40,11 @@ class Case:
     image: RGB8
 
 
-def cases(images: Sequence[Path]) -> Iterator[Case]:
-    """Tissue and noise of each size, and 512x512 of each file."""
+def cases(images: Sequence[Path], sizes: Sequence[str] = tuple(SIZES)) -> Iterator[Case]:
+    """Tissue and noise of each of `sizes`, and 512x512 of each file."""
     rng = np.random.default_rng(0)
-    for size, (height, width) in SIZES.items():
+    for size in sizes:
+        height, width = SIZES[size]
         with open_source(f"demo?size={width}x{height}&rate=0") as source:
             yield Case(size, "tissue", next(iter(source)).image)
         yield Case(size, "noise", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -55,10 +56,12 @@ def cases(images: Sequence[Path]) -> Iterator[Case]:
         yield Case("512x512", path.name, np.ascontiguousarray(image))
 
 
-def engines(name: str, threads: int, images: Sequence[Path], seconds: float) -> Iterator[Row]:
+def engines(
+    name: str, threads: int, images: Sequence[Path], seconds: float, sizes: Sequence[str] = tuple(SIZES)
+) -> Iterator[Row]:
     """Measure every engine on every case, with one thread and with `threads`."""
     model = find(name)
-    for case in cases(images):
+    for case in cases(images, sizes):
         for count in sorted({1, threads}):
             with ExitStack() as stack:
                 runs: dict[str, Run] = {_COPY: np.copy}

@@ -45,15 +45,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def row(*, size: str, fps: float, copy_ms: float | None, ms: tuple[float, float, float], **rest: Any) -> Row:
     """A row with its ratios."""
-    median, q1, q3 = (round(each, 5) for each in ms)
+    median, q1, q3 = (round(float(each), 5) for each in ms)
     return Row(
         size=size,
-        fps=round(fps, 2),
+        fps=round(float(fps), 2),
         ms_median=median,
         ms_q1=q1,
         ms_q3=q3,
-        vs_paper=round(fps / PAPER_FPS, 3) if size == "512x512" else None,
-        vs_copy=round(ms[0] / copy_ms, 3) if copy_ms else None,
+        vs_paper=round(float(fps) / PAPER_FPS, 3) if size == "512x512" else None,
+        vs_copy=round(float(ms[0] / copy_ms), 3) if copy_ms else None,
         **rest,
     )
 

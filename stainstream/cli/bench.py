@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,15 @@ from .options import DEFAULT, ModelName
 if TYPE_CHECKING:
     from stainstream.benchmark.rows import Row
 
-__all__ = ["bench"]
+__all__ = ["Size", "bench"]
+
+
+class Size(StrEnum):
+    """Frame sizes that are measured."""
+
+    small = "512x512"
+    full_hd = "1920x1080"
+    ultra_hd = "3840x2160"
 
 
 def bench(
@@ -25,6 +34,9 @@ def bench(
     image: Annotated[
         list[Path] | None,
         typer.Option(help="An image to measure on as well (512x512 are cut out of it); repeat for several."),
+    ] = None,
+    size: Annotated[
+        list[Size] | None, typer.Option(help="Frame sizes to measure; repeat for several.", show_default="all")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long to measure each figure.")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Measure replay -> run -> subscriber as well.")] = True,
@@ -41,7 +53,13 @@ def bench(
     from stainstream.errors import UsageError
 
     typer.echo(f"beside {PAPER}")
-    rows = list(_shown(_rows(model, threads or os.cpu_count() or 1, image or [], seconds, loop)))
+    rows = list(
+        _shown(
+            _rows(
+                model, threads or os.cpu_count() or 1, image or [], [each.value for each in size or Size], seconds, loop
+            )
+        )
+    )
     if json is not None:
         data = {"machine": machine(), "paper": PAPER, "rows": rows}
         try:
@@ -52,14 +70,14 @@ def bench(
         draw(rows, chart)
 
 
-def _rows(model: str, threads: int, images: list[Path], seconds: float, loop: bool) -> Iterator[Row]:
+def _rows(model: str, threads: int, images: list[Path], sizes: list[str], seconds: float, loop: bool) -> Iterator[Row]:
     from stainstream.benchmark.engines import cases, engines
     from stainstream.benchmark.loop import loop as whole
 
     if loop:
         wanted = images[0].name if images else "tissue"
         yield from whole(model, next(case for case in cases(images) if case.content == wanted), 2 * seconds)
-    yield from engines(model, threads, images, seconds)
+    yield from engines(model, threads, images, seconds, sizes)
 
 
 def _shown(rows: Iterable[Row]) -> Iterator[Row]:

@@ -24,7 +24,7 @@ from .parts import Shape, checked, frame_of, pixels
 __all__ = ["describe", "restore"]
 
 _HTYPE = "array-1.0"
-_DTYPES = {
+_DTYPES: dict[tuple[str, str], np.dtype[Any]] = {
     ("uint8", "little"): np.dtype("u1"),
     ("uint8", "big"): np.dtype("u1"),
     ("uint16", "little"): np.dtype("<u2"),
@@ -37,7 +37,7 @@ _PATTERNS = ("BayerRG", "BayerGB", "BayerGR", "BayerBG")
 _Order = Literal["little", "big"]
 
 
-class _Attributes(msgspec.Struct):
+class _Attributes(msgspec.Struct, frozen=True):
     """What we read of areaDetector's attributes."""
 
     color_mode: int | None = msgspec.field(default=None, name="ColorMode")

@@ -23,7 +23,7 @@ from .parts import Shape, checked, frame_of, pair, pixels, raw, read_header, wri
 
 __all__ = ["ImageZMQ"]
 
-_DTYPES = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
+_DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
 _FORMATS = {
     ("uint8", ()): PixelFormat.Mono8,
     ("uint16", ()): PixelFormat.Mono16,

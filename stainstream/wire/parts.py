@@ -130,7 +130,7 @@ def write_header(structure: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes
 
 def raw(image: NDArray[Any]) -> memoryview:
     """The bytes of an image in C order: a view if they are stored so."""
-    return memoryview(np.ascontiguousarray(image)).cast("B")
+    return np.ascontiguousarray(image).data.cast("B")
 
 
 def _plain(value: object) -> object:

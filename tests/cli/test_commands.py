@@ -185,7 +185,7 @@ def test_export_reproduces_the_authors_bytes(command: Command, shared: Path, tmp
 
 
 def test_bench_writes_rows_with_their_ratios(command: Command, tmp_path: Path) -> None:
-    done = command("bench", "--no-loop", "--seconds", "0.01", "--json", "b.json")
+    done = command("bench", "--no-loop", "--seconds", "0.01", "--size", "512x512", "--json", "b.json")
     assert done.returncode == 0, done.stderr
     result = msgspec.json.decode((tmp_path / "b.json").read_bytes())
     fields = {"bench", "method", "engine", "threads", "size", "input", "fps", "ms_median", "ms_q1", "ms_q3"}
