@@ -25,7 +25,7 @@ _CHANNELS = {
     "BGR": cv2.COLOR_BGR2RGB,
     "RGBa": cv2.COLOR_RGBA2RGB,
     "BGRa": cv2.COLOR_BGRA2RGB,
-    "YUV422_": cv2.COLOR_YUV2RGB_YUYV,
+    "YUV422_": cv2.COLOR_YCrCb2RGB,
 }
 
 
@@ -33,7 +33,8 @@ def to_rgb8(image: NDArray[Any], format: PixelFormat, out: RGB8 | None = None) -
     """Convert an image to 8-bit RGB.
 
     Images of more than 8 bits are shifted right by a fixed amount: live data is never stretched, since that would
-    flicker. Bayer images are demosaiced at their full depth by OpenCV's bilinear method.
+    flicker. Bayer images are demosaiced at their full depth by OpenCV's bilinear method. YUV is of full range, 0 to
+    255, as industrial cameras send it: gray stays the gray it is.
 
     Parameters
     ----------
@@ -76,9 +77,23 @@ def _to_rgb(image: NDArray[Any], format: PixelFormat, out: RGB8) -> NDArray[Any]
         return image
     if format.is_bayer:
         return _demosaic(image, format)
+    if format is PixelFormat.YUV422_8:
+        image = _unpacked(image)
     target = out if format.bits == 8 else None
     colored: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(image), _CHANNELS[format.order], dst=target)
     return colored
+
+
+def _unpacked(image: NDArray[Any]) -> NDArray[Any]:
+    """Y, V and U of every pixel; OpenCV's own YUYV is of studio range, 16 to 235."""
+    height, width, _ = image.shape
+    if width % 2:
+        raise FrameError(f"cannot convert a YUV422_8 image of shape {image.shape}", "two pixels share their color")
+    wide = np.empty((height, width, 3), np.uint8)
+    wide[..., 0] = image[..., 0]
+    wide[:, ::2, 1] = wide[:, 1::2, 1] = image[:, 1::2, 1]
+    wide[:, ::2, 2] = wide[:, 1::2, 2] = image[:, ::2, 1]
+    return wide
 
 
 def _demosaic(image: NDArray[Any], format: PixelFormat) -> NDArray[Any]:

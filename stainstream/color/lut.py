@@ -125,7 +125,8 @@ def bake(
 
     def fill(start: int) -> None:
         colors = colors_of(words + np.uint32(start))
-        result = normalizer(colors / 255.0)
+        with np.errstate(all="ignore"):  # what is not a number is refused below
+            result = normalizer(colors / 255.0)
         if not np.isfinite(result).all():
             at = colors[~np.isfinite(result).all(axis=-1)][0].tolist()
             raise ModelError(f"cannot bake {name!r}", f"it gives no number for the color {at}")

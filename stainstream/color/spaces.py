@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from stainstream.frame import RGB8
 
 from .lut import Colors
 
-__all__ = ["lab_to_rgb", "rgb_to_lab"]
+__all__ = ["by_level", "from_opencv_lab", "lab_to_rgb", "rgb_to_lab", "scale_lab", "to_opencv_lab"]
 
 # sRGB primaries under D65 (IEC 61966-2-1), and CIE 15's constants of L*a*b*.
 _TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 _EPSILON, _SLOPE, _OFFSET = 0.008856, 7.787, 16.0 / 116.0
+
+_TO_RATIO = (_TO_XYZ / _WHITE[:, None]).T
+_FROM_RATIO = np.linalg.inv(_TO_RATIO)
+_TO_LAB = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
+_FROM_LAB = np.linalg.inv(_TO_LAB)
+_BLACK = np.array([-16.0, 0.0, 0.0])
+
+
+def by_level(function: Callable[[Colors], Colors], rgb: Colors) -> Colors:
+    """`function` of colors in [0, 1], element by element; evaluated only 256 times if all of them are 8-bit levels."""
+    levels = rgb * 255.0
+    with np.errstate(invalid="ignore"):  # what is out of range or no number is found out by the comparison
+        whole = levels.astype(np.uint8)
+    if np.array_equal(whole, levels):
+        return np.asarray(function(np.arange(256) / 255.0)[whole])
+    return function(rgb)
 
 
 def rgb_to_lab(rgb: Colors) -> Colors:
@@ -31,17 +53,67 @@ def rgb_to_lab(rgb: Colors) -> Colors:
     >>> rgb_to_lab(np.array([1.0, 1.0, 1.0])).round(2).tolist()
     [100.0, -0.0, 0.01]
     """
-    linear = np.where(rgb > 0.04045, ((np.maximum(rgb, 0.0) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    ratio = linear @ _TO_XYZ.T / _WHITE
-    x, y, z = np.moveaxis(np.where(ratio > _EPSILON, np.cbrt(ratio), _SLOPE * ratio + _OFFSET), -1, 0)
-    return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], axis=-1)
+    lab = _curve(rgb) @ _TO_LAB
+    lab += _BLACK
+    return np.asarray(lab)
 
 
 def lab_to_rgb(lab: Colors) -> Colors:
     """SRGB colors of CIE L*a*b*: the inverse of `rgb_to_lab`; values may leave [0, 1]."""
-    y = (lab[..., 0] + 16.0) / 116.0
-    curve = np.stack([lab[..., 1] / 500.0 + y, y, y - lab[..., 2] / 200.0], axis=-1)
-    ratio = np.where(curve > np.cbrt(_EPSILON), curve**3, (curve - _OFFSET) / _SLOPE)
-    linear = (ratio * _WHITE) @ np.linalg.inv(_TO_XYZ).T
-    rgb: Colors = np.where(linear > 0.0031308, 1.055 * np.maximum(linear, 0.0) ** (1 / 2.4) - 0.055, 12.92 * linear)
-    return rgb
+    return _uncurve((lab - _BLACK) @ _FROM_LAB)
+
+
+def scale_lab(rgb: Colors, scale: Colors, offset: Colors) -> Colors:
+    """The colors whose CIE L*a*b* is `scale` times that of `rgb`, plus `offset`.
+
+    The same as going there and back, in fewer steps.
+
+    Parameters
+    ----------
+    rgb
+        Shape (..., 3), in [0, 1].
+    scale, offset
+        Shape (3,).
+    """
+    curve = _curve(rgb) @ (_TO_LAB * scale @ _FROM_LAB)
+    curve += ((scale - 1.0) * _BLACK + offset) @ _FROM_LAB
+    return _uncurve(curve)
+
+
+def _curve(rgb: Colors) -> Colors:
+    """The cube root of X, Y and Z over those of white, with CIE's straight end."""
+    ratio = by_level(_linear, rgb) @ _TO_RATIO
+    curve, dark = np.cbrt(ratio), ratio <= _EPSILON
+    curve[dark] = _SLOPE * ratio[dark] + _OFFSET
+    return np.asarray(curve)
+
+
+def _uncurve(curve: Colors) -> Colors:
+    ratio, dark = curve * curve * curve, curve <= np.cbrt(_EPSILON)
+    ratio[dark] = (curve[dark] - _OFFSET) / _SLOPE
+    linear = ratio @ _FROM_RATIO
+    dark = linear <= 0.0031308
+    rgb = np.where(dark, 1.0, linear) ** (1 / 2.4)
+    rgb *= 1.055
+    rgb -= 0.055
+    rgb[dark] = 12.92 * linear[dark]
+    return np.asarray(rgb)
+
+
+def _linear(rgb: Colors) -> Colors:
+    return np.where(rgb > 0.04045, ((np.maximum(rgb, 0.0) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+
+
+def to_opencv_lab(colors: RGB8) -> NDArray[np.uint8]:
+    """OpenCV's 8-bit L*a*b* of uint8 colors (..., 3): L* times 2.55, a* and b* plus 128, all rounded."""
+    return _converted(colors, cv2.COLOR_RGB2LAB)
+
+
+def from_opencv_lab(lab: NDArray[np.uint8]) -> RGB8:
+    """The uint8 colors of OpenCV's 8-bit L*a*b*, (..., 3)."""
+    return _converted(lab, cv2.COLOR_LAB2RGB)
+
+
+def _converted(pixels: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
+    converted: NDArray[np.uint8] = cv2.cvtColor(pixels.reshape(1, -1, 3), code)
+    return converted.reshape(pixels.shape)

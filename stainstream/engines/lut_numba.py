@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stainstream.color.lut import COLORS, Lut
+from stainstream.errors import EngineError
 from stainstream.frame import RGB8
 
 from . import kernels
@@ -45,9 +46,11 @@ class LutNumba(Engine):
         return f"{super().detail}, {self._kernel.__name__} kernel"
 
     def _open(self) -> None:
-        self._cells = np.empty(COLORS, np.uint32)
-        self._address = self._cells.ctypes.data
-        kernels.to_cells(self._lut.table.ctypes.data, self._address)
+        if not self._cells.size:  # kept when closing: a call on another thread may still be reading it
+            linear = np.ascontiguousarray(self._lut.table)
+            self._cells = np.empty(COLORS, np.uint32)
+            self._address = self._cells.ctypes.data
+            kernels.to_cells(linear.ctypes.data, self._address)
         self._kernel = min(kernels.KERNELS, key=self._time)
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads - 1, "lut_numba")
@@ -70,15 +73,22 @@ class LutNumba(Engine):
         return best
 
     def _run(self, rgb: RGB8, out: RGB8) -> None:
-        source, target, pixels = rgb.ctypes.data, out.ctypes.data, rgb.size // 3
+        pool, pixels = self._pool, rgb.size // 3
         parts = min(self.threads, pixels // _SPLIT)
-        if parts < 2 or self._pool is None:
-            self._kernel(source, target, self._address, pixels)
+        if parts < 2 or pool is None:
+            self._part(rgb, out, 0, pixels)
             return
         step = -(-pixels // parts)
-        waiting = [
-            self._pool.submit(self._kernel, source + 3 * k, target + 3 * k, self._address, min(step, pixels - k))
-            for k in range(step, pixels, step)
-        ]
-        self._kernel(source, target, self._address, step)
+        try:
+            waiting = [
+                pool.submit(self._part, rgb, out, first, min(step, pixels - first))
+                for first in range(step, pixels, step)
+            ]
+        except RuntimeError as error:
+            raise EngineError("cannot finish a frame", "the engine was closed by another thread") from error
+        self._part(rgb, out, 0, step)
         wait(waiting)
+
+    def _part(self, rgb: RGB8, out: RGB8, first: int, pixels: int) -> None:
+        # Given arrays rather than addresses, so that they live on should the caller be interrupted while it waits.
+        self._kernel(rgb.ctypes.data + 3 * first, out.ctypes.data + 3 * first, self._address, pixels)

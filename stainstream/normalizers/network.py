@@ -33,7 +33,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "Relu": lambda x: np.maximum(x, 0.0),
     "Tanh": np.tanh,
-    "Sigmoid": lambda x: 1.0 / (1.0 + np.exp(-x)),
+    "Sigmoid": lambda x: np.exp(-np.logaddexp(0.0, -x)),
     "Identity": lambda x: x,
     "Round": np.rint,
 }
@@ -66,7 +66,8 @@ class PixelwiseNetwork:
         Raises
         ------
         ModelError
-            If the file is missing, is not ONNX, or does not take and give uint8 (N, H, W, 3).
+            If the file is missing, is not ONNX, keeps its weights elsewhere, or does not take and give uint8
+            (N, H, W, 3).
         NotPixelwise
             If an operator looks at neighbors, or is not one that is known to be pixelwise.
         """
@@ -74,7 +75,7 @@ class PixelwiseNetwork:
         from google.protobuf.message import DecodeError
 
         try:
-            model = onnx.load(path)
+            model = onnx.load(path, load_external_data=False)
         except OSError as error:
             raise ModelError(f"cannot read {path}", error.strerror or str(error)) from error
         except (DecodeError, onnx.checker.ValidationError) as error:
@@ -99,40 +100,72 @@ def _check_ends(graph: onnx.GraphProto, path: Path) -> None:
         )
 
 
+def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+    from onnx import external_data_helper, numpy_helper
+
+    if external_data_helper.uses_external_data(tensor):
+        raise ModelError(
+            "cannot use the network",
+            "its weights stand in another file, which its digest does not cover",
+            "save it as one file: onnx.save(onnx.load(FILE), FILE)",
+        )
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError("cannot use the network", f"its tensor {tensor.name!r} is damaged: {error}") from error
+
+
 class _Reader:
-    """Translates one graph, node by node; `layout` remembers where each tensor has its channels."""
+    """Translates one graph, node by node.
+
+    `channels_last` remembers where each tensor has its channels, `bytes` which are not yet cast to numbers that can
+    be calculated with.
+    """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        from onnx import numpy_helper
-
         self.graph = graph
-        self.constants = {each.name: np.asarray(numpy_helper.to_array(each)) for each in graph.initializer}
+        self.constants = {each.name: _array(each) for each in graph.initializer}
         self.channels_last = {graph.input[0].name: True}
         self.names = {graph.input[0].name: ""}
+        self.bytes = {graph.input[0].name}
         self.steps: list[tuple[str, Step]] = []
 
     def network(self, name: str) -> PixelwiseNetwork:
-        nodes = list(self.graph.node)
-        kinds = [node.op_type for node in nodes]
-        if len(nodes) < 3 or kinds[-1] != "Cast" or nodes[-1].output[0] != self.graph.output[0].name:
+        makers = {output: node for node in self.graph.node for output in node.output}
+        cast = makers.get(self.graph.output[0].name)
+        if cast is None or cast.op_type != "Cast":
             raise NotPixelwise(f"cannot bake {name!r}", "its graph does not end in the cast to uint8")
-        rounding: Rounding = "nearest" if kinds[-2] == "Round" else "truncate"
-        for node in nodes[: -2 if rounding == "nearest" else -1]:
-            try:
-                self._translate(node)
-            except (KeyError, IndexError, ValueError) as error:
-                raise NotPixelwise(
-                    f"cannot bake the operator {node.op_type}", f"its inputs are unusual: {error}"
-                ) from error
-        return PixelwiseNetwork(name, rounding, tuple(self.steps))
+        last = makers.get(cast.input[0], cast)
+        rounding: Rounding = "nearest" if last.op_type == "Round" else "truncate"
+        result = (last if rounding == "nearest" else cast).input[0]
+        for node in self.graph.node:
+            if result in self.names:
+                break
+            self._translate(node)
+        if not self.steps or not self.channels_last.get(result, False):
+            raise NotPixelwise(f"cannot bake {name!r}", "its result is not made from its input, with channels last")
+        network = PixelwiseNetwork(name, rounding, tuple(self.steps))
+        try:
+            network(np.zeros((2, 3)))
+        except ValueError as error:
+            raise ModelError(f"cannot use {name!r}", f"its tensors do not fit together: {error}") from error
+        return network
 
     def _translate(self, node: onnx.NodeProto) -> None:
-        from onnx import helper, numpy_helper
+        from onnx import helper
 
-        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        if node.op_type == "Constant":
-            self.constants[node.output[0]] = np.asarray(numpy_helper.to_array(attributes["value"]))
-            return
+        try:
+            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = _array(attributes["value"])
+            else:
+                self._append(node, attributes)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise NotPixelwise(
+                f"cannot bake the operator {node.op_type}", f"its inputs are unusual: {error}"
+            ) from error
+
+    def _append(self, node: onnx.NodeProto, attributes: Mapping[str, Any]) -> None:
         tensors = [each for each in node.input if each in self.names]
         unknown = [each for each in node.input if each and each not in self.names and each not in self.constants]
         if unknown or not tensors or len(node.output) != 1:
@@ -141,6 +174,10 @@ class _Reader:
         if len(layouts) != 1:
             raise NotPixelwise(f"cannot read {node.op_type}", "its inputs have their channels on different axes")
         output = node.output[0]
+        if self.bytes.intersection(tensors) and node.op_type != "Cast":
+            if node.op_type not in ("Identity", "Transpose"):
+                raise NotPixelwise(f"cannot bake the operator {node.op_type}", "it calculates in bytes, which overflow")
+            self.bytes.add(output)
         self.channels_last[output] = layouts.pop()
         step = self._step(node, attributes)
         self.names[output] = output
@@ -161,7 +198,10 @@ class _Reader:
             slope = float(attributes.get("alpha", 0.01))
             return lambda known: np.where(known[first] < 0, slope * known[first], known[first])
         if kind == "Clip":
-            low, high = (self._bound(node, k, default) for k, default in ((1, -np.inf), (2, np.inf)))
+            low, high = (
+                self._bound(node, k, attributes.get(key, default))
+                for k, key, default in ((1, "min", -np.inf), (2, "max", np.inf))
+            )
             return lambda known: np.clip(known[first], low, high)
         if kind == "Transpose":
             return self._transpose(node, list(attributes.get("perm", [])), first)

@@ -2,65 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stainstream.color.lut import Colors
-from stainstream.color.spaces import lab_to_rgb, rgb_to_lab
-from stainstream.errors import FrameError
+from stainstream.color.histogram import Weights
+from stainstream.color.lut import Colors, quantize
+from stainstream.color.spaces import from_opencv_lab, rgb_to_lab, scale_lab, to_opencv_lab
+from stainstream.color.stats import Values, mean_and_std
 from stainstream.frame import RGB8
 
-__all__ = ["Reinhard"]
+from .conventions import Conventions
+from .fitted import Fitted, Statistics
+
+__all__ = ["LabStatistics", "Reinhard"]
 
 Triple = tuple[float, float, float]
 
-_TISSUE_BELOW_L = 80.0  # lighter pixels are glass; the luminosity threshold of StainTools and tiatoolbox
+_OPENCV_SCALE, _OPENCV_SHIFT = np.array([2.55, 1.0, 1.0]), np.array([0.0, 128.0, 128.0])
+
+
+class LabStatistics(Statistics, frozen=True, kw_only=True):
+    """Mean and spread in L*a*b*."""
+
+    mean: Triple
+    """L* (0 to 100), a* and b* (about -100 to 100)."""
+    std: Triple
+    """Population standard deviations."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
+            raise ValueError("std is not above 0 in all of L*, a* and b*: these are images of one color only")
 
 
 @dataclass(frozen=True)
-class Reinhard:
+class Reinhard(Fitted[LabStatistics]):
     """Moves mean and spread of L*a*b* from the source's to the target's.
 
     Source: E. Reinhard et al., Color transfer between images, IEEE Computer Graphics and Applications 21(5), 2001; in
     CIE L*a*b* as the paper's comparison (StainNet, section 3) and StainTools have it.
     """
 
-    source_mean: Triple
-    source_std: Triple
-    target_mean: Triple
-    target_std: Triple
     name: str = "reinhard"
-
-    def __call__(self, rgb: Colors) -> Colors:
-        scale = np.array(self.target_std) / np.array(self.source_std)
-        return lab_to_rgb((rgb_to_lab(rgb) - np.array(self.source_mean)) * scale + np.array(self.target_mean))
+    method: ClassVar[str] = "reinhard"
+    kind: ClassVar[type[Statistics]] = LabStatistics
 
     @classmethod
-    def fit(cls, frames: Iterable[RGB8], target: Iterable[RGB8]) -> Reinhard:
-        """Take the statistics of the tissue in some frames of each side.
+    def measure(cls, colors: RGB8, weights: Weights, settings: Conventions) -> LabStatistics:
+        if settings.tissue_only:
+            tissue = settings.is_tissue(colors)
+            colors, weights = colors[tissue], weights[tissue]
+        lab = _opencv_lab(to_opencv_lab(colors)) if settings.lab == "opencv8" else rgb_to_lab(colors / 255.0)
+        mean, std = mean_and_std(lab, weights)
+        return LabStatistics(mean=_triple(mean), std=_triple(std))
 
-        Parameters
-        ----------
-        frames, target
-            uint8 images of shape (height, width, 3); pixels lighter than L* 80 are taken for glass and left out.
+    def _map(self, rgb: Colors) -> Colors:
+        if self.conventions.lab == "opencv8":
+            lab = to_opencv_lab(quantize(rgb))
+            return from_opencv_lab(np.take_along_axis(self._levels, lab.astype(np.intp), axis=0)) / 255.0
+        scale = np.array(self.target.std) / np.array(self.source.std)
+        return scale_lab(rgb, scale, np.array(self.target.mean) - scale * np.array(self.source.mean))
 
-        Raises
-        ------
-        FrameError
-            If one side holds no tissue, or tissue of one color only.
-        """
-        (source_mean, source_std), (target_mean, target_std) = (
-            _statistics(side, images) for side, images in (("source", frames), ("target", target))
-        )
-        return cls(source_mean, source_std, target_mean, target_std)
+    @cached_property
+    def _levels(self) -> NDArray[np.uint8]:
+        """Shape (256, 3): what becomes of each level of OpenCV's L*, a* and b*."""
+        lab = _opencv_lab(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))
+        scale = np.array(self.target.std) / np.array(self.source.std)
+        moved = (lab - np.array(self.source.mean)) * scale + np.array(self.target.mean)
+        return np.clip(moved * _OPENCV_SCALE + _OPENCV_SHIFT, 0, 255).astype(np.uint8)
 
 
-def _statistics(side: str, images: Iterable[RGB8]) -> tuple[Triple, Triple]:
-    parts = [lab[lab[:, 0] < _TISSUE_BELOW_L] for lab in (rgb_to_lab(image.reshape(-1, 3) / 255.0) for image in images)]
-    lab = np.concatenate(parts) if parts else np.empty((0, 3))
-    if len(lab) < 2 or not lab.std(axis=0).all():
-        raise FrameError(f"cannot take statistics of the {side}", "its images hold no tissue, or one color only")
-    mean, std = lab.mean(axis=0), lab.std(axis=0)
-    return (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
+def _opencv_lab(lab: NDArray[np.uint8]) -> Values:
+    """OpenCV's 8-bit L*a*b* in the usual units; in float32 and back, as StainTools has it, since all is truncated."""
+    return ((lab.astype(np.float32) - _OPENCV_SHIFT.astype(np.float32)) / _OPENCV_SCALE.astype(np.float32)).astype(float)
+
+
+def _triple(values: Values) -> Triple:
+    return float(values[0]), float(values[1]), float(values[2])

@@ -28,8 +28,8 @@ _LIVE_SNDBUF = 1 << 20  # what is published shall not pile up in the system: abo
 class ZeroMQ(Sink):
     """Sends frames from ``zmq+tcp://host:port``, ``zmq+ipc://path`` or ``zmq+inproc://name``, in a named wire format.
 
-    A publisher (``pub``) never waits: for a subscriber that cannot keep up ZeroMQ drops frames, which the subscriber sees
-    as gaps in their numbers. A pusher (``push``) waits until a consumer takes the frame; several consumers share them.
+    A publisher (``pub``) never waits: for a subscriber that cannot keep up ZeroMQ drops frames, which shows as gaps in
+    the numbers. A pusher (``push``) waits until a consumer takes the frame; several consumers share them.
     """
 
     class Options(Settings, frozen=True, kw_only=True):

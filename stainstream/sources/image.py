@@ -25,9 +25,9 @@ _LARGEST_PIXEL = 8  # bytes: four channels of 16 bits
 _FORMATS = {
     ("uint8", 1): PixelFormat.Mono8,
     ("uint16", 1): PixelFormat.Mono16,
-    ("uint8", 3): PixelFormat.BGR8,
-    ("uint16", 3): PixelFormat.BGR16,
-    ("uint8", 4): PixelFormat.BGRa8,
+    ("uint8", 3): PixelFormat.RGB8,
+    ("uint16", 3): PixelFormat.RGB16,
+    ("uint8", 4): PixelFormat.RGBa8,
 }
 
 
@@ -53,12 +53,12 @@ def read_image(path: Path, format: PixelFormat | None = None, max_pixels: int = 
     SourceError
         If there is no such file, if it is not a whole image of a known kind, or not one of the given `format`.
     """
-    image = _decoded(path, max_pixels)
+    image = _in_file_order(_decoded(path, max_pixels))
     kind = format or _FORMATS.get((image.dtype.name, _channels(image)))
     if kind is None:
         raise SourceError(f"cannot read {path}", f"no pixel format has {_channels(image)} channels of {image.dtype}")
     try:
-        return Frame(image if format is None else _in_file_order(image), kind, meta={"file": path.name})
+        return Frame(image, kind, meta={"file": path.name})
     except FrameError as error:
         raise SourceError(f"cannot read {path}", str(error)) from error
 

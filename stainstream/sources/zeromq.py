@@ -159,5 +159,5 @@ class ZeroMQ(Source):
         self._rejected_since += 1
         self._unsaid += 1
         if (now := time.monotonic()) - self._complained_s >= _COMPLAIN_EVERY_S:
-            _log.warning("rejected %d messages of %s, the last one for: %s", self._unsaid, self.target, error)
+            _log.warning("rejected %d message(s) from %s, the last one: %s", self._unsaid, self.target, error)
             self._complained_s, self._unsaid = now, 0

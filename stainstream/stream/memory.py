@@ -7,22 +7,25 @@ import platform
 
 __all__ = ["keep_large_blocks"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_LARGEST_KEPT = 32 << 20  # glibc refuses more on 64-bit systems
-_KEPT = 256 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+_ADVICE = (
+    (_M_MMAP_THRESHOLD, 32 << 20),  # the most that glibc accepts; a frame of 4K has 24 MiB
+    (_M_TRIM_THRESHOLD, 256 << 20),
+    (_M_ARENA_MAX, 1),  # other arenas consist of pieces of 64 MiB, each given back as soon as it is empty
+)
 
 
 def keep_large_blocks() -> bool:
-    """Let the process keep freed frames for later ones, instead of giving them back to the system.
+    """Let the process keep the memory of freed frames for later ones, instead of giving it back to the system.
 
-    glibc maps every block of more than 128 KiB afresh, as ZeroMQ's incoming frames are, and the system then has to
-    clear each page as it is touched. To be called once, before the first frame; for the whole process.
+    glibc maps a block as large as a frame afresh each time, and the system has to clear all its pages as they are
+    touched. To be called once, early; it is for the whole process.
 
     Returns
     -------
-    Whether it was done; other C libraries than glibc need no such advice, or take none.
+    Whether it was done: only glibc takes this advice.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
+    return all([mallopt(*advice) == 1 for advice in _ADVICE])  # noqa: C419 - give each piece of it

@@ -39,7 +39,7 @@ class Pipeline:
     source, sinks
         Opened and closed by `run`. Every sink gets every frame, on a thread of its own.
     engine
-        Open, and left open; None passes frames on as RGB8 without changing a color.
+        Open, and left open; None passes frames on as RGB8 without changing a color, on the source's thread.
     capacity
         How many frames may wait before the engine, and before each sink.
     policy
@@ -113,7 +113,8 @@ class Pipeline:
         return self.report()
 
     def _threads(self) -> list[threading.Thread]:
-        jobs: list[tuple[str, Callable[[], None]]] = [("capture", self._capture), ("normalize", self._normalize)]
+        jobs: list[tuple[str, Callable[[], None]]] = [("capture", self._capture)]
+        jobs += [("normalize", self._normalize)] if self.engine is not None else []
         jobs += [(f"sink {name}", partial(self._deliver, name)) for name in self.sinks]
         return [threading.Thread(target=self._guard, args=(job,), name=name, daemon=True) for name, job in jobs]
 
@@ -162,37 +163,49 @@ class Pipeline:
         try:
             for count, frame in enumerate(self.source, 1):
                 self._ledger.capture()
-                if (gone := self._inbox.put(frame)) is not None:
+                if self.engine is None:
+                    self._pass_on(frame)
+                elif (gone := self._inbox.put(frame)) is not None:
                     self._ledger.drop("stopped" if gone is frame else "engine busy")
                 if self._stopped.is_set() or count == self._frames:
                     break
         finally:
             self._inbox.close()
+            if self.engine is None:
+                self._close_outboxes()
 
     def _normalize(self) -> None:
         try:
             while (frame := self._inbox.get()) is not None:
-                try:
-                    done = self._normalized(frame)
-                except (FrameError, EngineError) as error:
-                    self._ledger.reject("engine failed" if isinstance(error, EngineError) else "unusable frame")
-                    self._complain("rejected frame", error)
-                    continue
-                for name, outbox in self._outboxes.items():
-                    if (gone := outbox.put(done)) is not None:
-                        self._ledger.drop("stopped" if gone is done else "sink busy", name)
+                self._pass_on(frame)
         finally:
-            for outbox in self._outboxes.values():
-                outbox.close()
+            self._close_outboxes()
+
+    def _pass_on(self, frame: Frame) -> None:
+        """Normalize a frame and give it to every sink."""
+        try:
+            done = self._normalized(frame)
+        except (FrameError, EngineError) as error:
+            self._ledger.reject("engine failed" if isinstance(error, EngineError) else "unusable frame")
+            self._complain("rejected frame", error)
+            return
+        for name, outbox in self._outboxes.items():
+            if (gone := outbox.put(done)) is not None:
+                self._ledger.drop("stopped" if gone is done else "sink busy", name)
+
+    def _close_outboxes(self) -> None:
+        for outbox in self._outboxes.values():
+            outbox.close()
 
     def _normalized(self, frame: Frame) -> Frame:
-        ours = frame.format is PixelFormat.RGB8 and frame.image.flags.carray
-        out = frame.image if ours else self._pool.take(frame.height, frame.width)
+        flags, plain = frame.image.flags, frame.format is PixelFormat.RGB8
+        if plain and (flags.carray or (self.engine is None and flags.c_contiguous)):
+            out = frame.image  # a writeable image is ours to overwrite; without an engine, none is overwritten
+        else:
+            out = self._pool.take(frame.height, frame.width)
         rgb = to_rgb8(frame.image, frame.format, out)
         if self.engine is not None:
             self.engine(rgb, out)
-        elif rgb is not out:
-            out[...] = rgb
         return Frame(out, PixelFormat.RGB8, frame.seq, frame.captured_ns, {**frame.meta, **self._meta})
 
     def _deliver(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """A frame as a header of PSI's htype ``array-1.0`` and a payload: what array-1.0 and our own format share.
 
-Source: https://github.com/paulscherrerinstitute/htypes (array-1.0) and, for ``ndattr``, the EPICS areaDetector plug-in
-https://github.com/paulscherrerinstitute/ADZMQ; color modes are areaDetector's ``NDColorMode_t`` and ``NDBayerPattern_t``.
+Source: https://github.com/paulscherrerinstitute/htypes (array-1.0); for ``ndattr`` the plug-in for EPICS areaDetector,
+https://github.com/paulscherrerinstitute/ADZMQ, whose numbers are areaDetector's NDColorMode_t and NDBayerPattern_t.
 """
 
 from __future__ import annotations
@@ -31,17 +31,28 @@ _DTYPES: dict[tuple[str, str], np.dtype[Any]] = {
     ("uint16", "big"): np.dtype(">u2"),
 }
 _MONO, _BAYER, _RGB1, _RGB2, _RGB3 = range(5)
-_MODES = {"Mono": _MONO, "RGB": _RGB1, "Bayer": _BAYER}
-_PATTERNS = ("BayerRG", "BayerGB", "BayerGR", "BayerBG")
+_LAYOUTS = {
+    # Color mode and Bayer pattern: the pixel format's name, less its bits.
+    (_MONO, 0): "Mono{}",
+    (_BAYER, 0): "BayerRG{}",
+    (_BAYER, 1): "BayerGB{}",
+    (_BAYER, 2): "BayerGR{}",
+    (_BAYER, 3): "BayerBG{}",
+    (_RGB2, 0): "RGB{}",
+    (_RGB1, 0): "RGB{}",
+    (_RGB3, 0): "RGB{}_Planar",
+}
+_NUMBERS = {layout: numbers for numbers, layout in _LAYOUTS.items()}
 
 _Order = Literal["little", "big"]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class _Attributes(msgspec.Struct, frozen=True):
     """What we read of areaDetector's attributes."""
 
-    color_mode: int | None = msgspec.field(default=None, name="ColorMode")
-    bayer_pattern: int = msgspec.field(default=0, name="BayerPattern")
+    color_mode: _Number | None = msgspec.field(default=None, name="ColorMode")
+    bayer_pattern: _Number = msgspec.field(default=0, name="BayerPattern")
 
 
 class _Header(msgspec.Struct):
@@ -95,26 +106,24 @@ def restore(header: Mapping[str, Any], payload: Buffer, limit: int) -> Frame:
     dtype = _DTYPES.get((known.type, known.endianness or known.endianess or "little"))
     if dtype is None:
         raise WireError("unsupported type", f"it is {known.type!r:.40}, neither 'uint8' nor 'uint16'")
-    image, format = _colored(pixels(payload, dtype, known.shape, limit), known)
+    image, kind = _colored(pixels(payload, dtype, known.shape, limit), known)
     meta = {key: value for key, value in header.items() if key not in _CONSUMED}
-    return frame_of(image, format, known.frame, time.monotonic_ns(), meta)
+    return frame_of(image, kind, known.frame, time.monotonic_ns(), meta)
 
 
 def _colored(image: NDArray[Any], known: _Header) -> tuple[NDArray[Any], PixelFormat]:
     """The image as its pixel format wants it, by ``pixel_format``, ``ColorMode``, or else its shape."""
     if known.pixel_format is not None:
         return image, _named(known.pixel_format)
-    mode, bits = known.ndattr.color_mode, 8 * image.itemsize
+    mode, pattern = known.ndattr.color_mode, known.ndattr.bayer_pattern
     if mode is None:
         mode = _guessed(image.shape)
+    layout = _LAYOUTS.get((mode, pattern if mode == _BAYER else 0))
+    if layout is None:
+        raise WireError("unknown color mode", f"ColorMode {mode}, BayerPattern {pattern}")
     if mode == _RGB2 and image.ndim == 3:
-        image, mode = image.transpose(0, 2, 1), _RGB1
-    if mode == _BAYER:
-        return image, _named(f"{_pattern(known.ndattr.bayer_pattern)}{bits}")
-    names = {_MONO: f"Mono{bits}", _RGB1: f"RGB{bits}", _RGB3: f"RGB{bits}_Planar"}
-    if mode not in names:
-        raise WireError("unknown color mode", f"ColorMode {mode:.3g} with shape {list(image.shape)}")
-    return image, _named(names[mode])
+        image = image.transpose(0, 2, 1)
+    return image, _named(layout.format(8 * image.itemsize))
 
 
 def _guessed(shape: tuple[int, ...]) -> int:
@@ -127,12 +136,6 @@ def _guessed(shape: tuple[int, ...]) -> int:
     raise WireError("unknown color mode", f"shape {list(shape)} does not tell it; say pixel_format")
 
 
-def _pattern(number: int) -> str:
-    if not 0 <= number < len(_PATTERNS):
-        raise WireError("unknown color mode", f"BayerPattern {number:.3g}")
-    return _PATTERNS[number]
-
-
 def _named(name: str) -> PixelFormat:
     try:
         return PixelFormat(name)
@@ -141,18 +144,14 @@ def _named(name: str) -> PixelFormat:
 
 
 def _attributes(frame: Frame) -> dict[str, Any]:
-    """The areaDetector attributes that came with the frame, less those that say how to read it, which are said anew."""
+    """The areaDetector attributes that came with the frame; those that say how to read the pixels are said anew."""
     given = frame.meta.get("ndattr")
     kept = dict(given) if isinstance(given, Mapping) else {}
-    for key in ("ColorMode", "BayerPattern"):
-        kept.pop(key, None)
-    return kept | _color_mode(frame.format)
-
-
-def _color_mode(format: PixelFormat) -> dict[str, int]:
-    """ColorMode and BayerPattern; nothing where areaDetector has no number for the format."""
-    if format.is_bayer:
-        return {"ColorMode": _BAYER, "BayerPattern": _PATTERNS.index(format.order)}
-    if format.planar:
-        return {"ColorMode": _RGB3}
-    return {"ColorMode": _MODES[format.order]} if format.order in _MODES else {}
+    kept.pop("ColorMode", None)
+    kept.pop("BayerPattern", None)
+    mode, pattern = _NUMBERS.get(frame.format.value.replace(str(frame.format.bits), "{}"), (None, 0))
+    if mode is not None:  # areaDetector has no number for BGR, for one
+        kept["ColorMode"] = mode
+    if mode == _BAYER:
+        kept["BayerPattern"] = pattern
+    return kept

@@ -76,10 +76,10 @@ class ImageZMQ:
 
 
 def _format(image: NDArray[Any]) -> PixelFormat:
-    format = _FORMATS.get((image.dtype.name, image.shape[2:]))
-    if format is None:
+    kind = _FORMATS.get((image.dtype.name, image.shape[2:]))
+    if kind is None:
         raise WireError("unknown pixel format", f"{image.dtype.name} of shape {list(image.shape)}")
-    return format
+    return kind
 
 
 def _blue_first(frame: Frame) -> NDArray[Any]:

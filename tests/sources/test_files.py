@@ -71,7 +71,7 @@ def test_a_pattern(tiles: Path) -> None:
 
 def test_one_image(tiles: Path) -> None:
     (frame,) = _all(str(tiles / "tile7.png"))
-    assert (frame.format, frame.seq, _values([frame])) == (PixelFormat.BGR8, 0, [7])
+    assert (frame.format, frame.seq, _values([frame])) == (PixelFormat.RGB8, 0, [7])
 
 
 def test_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
