@@ -20,7 +20,7 @@ from stainstream.frame import RGB8
 from .conventions import Conventions
 from .fitted import Fitted, Statistics
 from .spline import Spline
-from .stains import as_rows, check
+from .stains import as_rows, check, codes
 
 __all__ = ["Classifier", "Khan", "KhanStatistics", "features"]
 
@@ -34,7 +34,7 @@ _LEAST_SHARE = 0.001  # of the pixels for a class to have statistics
 _PERCENTILES = (5.0, 50.0, 95.0)
 _STIFFNESS = (1 - 9e-6) / 9e-6  # the authors' csaps(..., 0.000009)
 _ENDS = np.array([-100.0, 1000.0])  # levels far outside stay where they are
-_LEAST_LEVEL = 0.5
+_LEAST_LEVEL = 0.1
 
 
 class Classifier(config.Settings, frozen=True):
@@ -117,7 +117,7 @@ class Khan(Fitted[KhanStatistics]):
         classes = classifier.classes(colors, classifier.descriptor(colors[tissue], weights[tissue]))
         stains = np.stack([_stain(colors, weights, classes == each) for each in (_HEMATOXYLIN, _EOSIN)])
         check(stains.tolist())
-        hematoxylin, eosin, _ = _levels(colors / 255.0, stains, settings).T
+        hematoxylin, eosin = _levels(codes(settings.density(colors / 255.0), stains, 0.0)).T
         return KhanStatistics(
             stains=as_rows(stains),
             hematoxylin=_spread(hematoxylin, weights, classes, _HEMATOXYLIN, settings),
@@ -125,12 +125,11 @@ class Khan(Fitted[KhanStatistics]):
         )
 
     def _map(self, rgb: Colors) -> Colors:
-        settings = self.conventions
-        levels = _levels(rgb, np.array(self.source.stains), settings)
-        bent = np.stack([spline(level) for spline, level in zip(self._splines, levels.T, strict=False)], axis=1)
-        amounts = -np.log((np.maximum(bent, _LEAST_LEVEL)) / 255.0)
-        rest = -np.log(levels[:, 2:] / 255.0)
-        return settings.color(np.concatenate([amounts, rest], axis=1) @ _with_third(np.array(self.target.stains)))
+        density, stains = self.conventions.density(rgb), np.array(self.source.stains)
+        amounts = codes(density, stains, 0.0)
+        bent = np.stack([bend(each) for bend, each in zip(self._splines, _levels(amounts).T, strict=True)], axis=1)
+        neither = density - amounts @ stains
+        return self.conventions.color(_amounts(bent) @ np.array(self.target.stains) + neither)
 
     @cached_property
     def _splines(self) -> tuple[Spline, Spline]:
@@ -146,15 +145,13 @@ def _stain(colors: RGB8, weights: Weights, mine: NDArray[np.bool_]) -> Values:
     return np.asarray(density / np.linalg.norm(density))
 
 
-def _with_third(stains: Values) -> Values:
-    third = np.cross(stains[0], stains[1])
-    return np.vstack([stains, third / np.linalg.norm(third)])
+def _levels(amounts: Values) -> Values:
+    """Levels of light that concentrations let through, 255 being all."""
+    return np.asarray(255.0 * np.exp(-amounts))
 
 
-def _levels(rgb: Colors, stains: Values, settings: Conventions) -> Values:
-    """Levels of light that each stain, and what is neither, would leave alone: shape (n, 3), up to 1000."""
-    amounts = settings.density(rgb) @ np.linalg.inv(_with_third(stains))
-    return np.asarray(255.0 * np.exp(-np.maximum(amounts, -np.log(_ENDS[1] / 255.0))))
+def _amounts(levels: Values) -> Values:
+    return np.asarray(-np.log(np.clip(levels, _LEAST_LEVEL, 255.0) / 255.0))
 
 
 def _spread(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,15 @@ def read_weights(path: Path) -> StainNet:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read {path}", error.strerror or str(error)) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch promises no type: damaged files end in a dozen of them
         raise ModelError(f"refusing {path}", "it is not a file of tensors") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
+    ):
         raise ModelError(f"refusing {path}", "it does not hold a dictionary of tensors")
     try:
         return StainNet.of(weights)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, TypeError) as error:
         raise ModelError(f"cannot use {path}", f"it is not a StainNet checkpoint: {error}") from error
 
 
@@ -118,6 +119,8 @@ def _check(network: StainNet, graph: PixelwiseNetwork) -> None:
     colors = np.random.default_rng(0).random((_SAMPLES, 3))
     image = torch.from_numpy((colors.T[None, :, :, None] * 2 - 1).astype(np.float32))
     expected = network(image).numpy()[0, :, :, 0].T * 0.5 + 0.5
+    if not np.isfinite(expected).all():
+        raise ModelError("cannot export the network", "its weights give no numbers")
     difference = np.abs(quantize(expected).astype(int) - quantize(graph(colors)).astype(int)).max()
     if difference > 1:
         raise ModelError("the exported graph is not the network", f"they differ by {difference} levels")

@@ -126,7 +126,7 @@ def test_a_slow_sink_drops_in_live_and_counts_it(normalize: ss.Normalizer) -> No
     )
     assert report.captured == 150
     assert report.sinks["slow"].dropped["sink busy"] > 50
-    assert report.sinks["null"].delivered > 140  # the slow one does not hold up the other
+    assert report.sinks["null"].delivered > 2 * report.sinks["slow"].delivered  # the slow one does not hold it up
     assert slow.seen == sorted(set(slow.seen))
     assert slow.seen[-1] == 149  # the newest wins
 
