@@ -59,7 +59,9 @@ def tiles(folder: Path, rng: np.random.Generator) -> list[Tile]:
     return [label(counts, np.array(stains.stains), np.array(stains.full), rng) for counts in images]
 
 
-def label(counts: ColorCounts, stains: NDArray[np.float64], full: NDArray[np.float64], rng: np.random.Generator) -> Tile:
+def label(
+    counts: ColorCounts, stains: NDArray[np.float64], full: NDArray[np.float64], rng: np.random.Generator
+) -> Tile:
     """Draw colors of a tile, as often as they occur, and keep those that are clearly one thing."""
     colors = rng.choice(counts.colors, SAMPLES, p=counts.weights / counts.weights.sum())
     lightness = rgb_to_lab(colors / 255.0)[:, 0]

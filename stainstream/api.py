@@ -75,8 +75,8 @@ def load(model: str | Path | Method = DEFAULT, engine: str = "auto", threads: in
     Parameters
     ----------
     model
-        A model's name, a model folder, an ``.onnx`` file, or a fitted normalizer. A pixelwise one is baked into its
-        exact table, once: the table is kept in the user's cache folder.
+        A model's name, a model folder, an ``.onnx`` file, a calibration's ``.toml`` file, or a fitted normalizer. A
+        pixelwise model is baked into its exact table, once: the table is kept in the user's cache folder.
     engine
         An engine's name, or ``"auto"`` for the first that works here.
     threads
@@ -86,6 +86,8 @@ def load(model: str | Path | Method = DEFAULT, engine: str = "auto", threads: in
     ------
     ModelError
         If the model is missing, damaged or not what its card says.
+    UsageError
+        If a calibration's file is missing or wrong.
     EngineError, MissingExtra
         If the engine cannot run it here; with ``"auto"``, if none can.
 
@@ -96,11 +98,15 @@ def load(model: str | Path | Method = DEFAULT, engine: str = "auto", threads: in
     >>> normalize(np.zeros((4, 5, 3), np.uint8)).shape
     (4, 5, 3)
     """
+    if isinstance(model, str | Path) and Path(model).suffix.lower() == ".toml":
+        from .normalizers.store import read
+
+        model = read(model)
     if isinstance(model, str | Path):
         found = find(model)
         made: Artifact = artifact(found)
     else:
-        found, made = None, bake(model, model.name)
+        found, made = None, bake(model, model.name, getattr(model, "rounding", "nearest"))
     chosen, choice = _engine(made, engine, threads)
     return Normalizer(found, made, chosen, choice)
 

@@ -82,9 +82,11 @@ def attach(
 
 def detach(opened: Socket, linger_s: float = 0.0) -> None:
     """Close a socket, after waiting for at most `linger_s` seconds until its last messages have left, or were read."""
-    if (delivery := _DELIVERIES.pop(opened, None)) is not None and linger_s:
-        delivery.wait(linger_s)
-    opened.disable_monitor()
+    if (delivery := _DELIVERIES.pop(opened, None)) is not None:
+        if linger_s:
+            delivery.wait(linger_s)
+        opened.get_monitor_socket().close(linger=0)  # or the context would wait for it forever
+        opened.disable_monitor()
     opened.close(linger=round(linger_s * 1000))
     if opened.context is not zmq.Context.instance():
         opened.context.term()

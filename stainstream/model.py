@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,7 +121,7 @@ def find(name: str | Path) -> Model:
     path = Path(name)
     if path.suffix.lower() == ".onnx":
         model = Model(path, None)
-    elif (path / _CARD).is_file():
+    elif os.path.isfile(path / _CARD):  # Path.is_file raises where a folder may not be entered or a name is too long
         model = Model(path, _read_card(path))
     else:
         model = _on_shelf(str(name))

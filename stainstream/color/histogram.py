@@ -31,8 +31,9 @@ _LOW, _DIGIT = 4095, 12  # colors are sorted by two digits of 12 bits
 class ColorCounts:
     """The exact histogram of some images, over all 256^3 colors, as the colors that occur.
 
-    Counts are whole numbers, so that the histograms of two halves add up to that of the whole exactly, in any order; and
-    so does every statistic taken of them. Each frame has the same share, whatever its size, unless told otherwise.
+    Shares are whole numbers, so that the histograms of two halves add up to that of the whole exactly, in any order;
+    whatever is computed from them is then the same, too. Each frame has the same share, whatever its size, unless told
+    otherwise.
 
     Examples
     --------

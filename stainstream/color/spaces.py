@@ -115,5 +115,4 @@ def from_opencv_lab(lab: NDArray[np.uint8]) -> RGB8:
 
 
 def _converted(pixels: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
-    converted: NDArray[np.uint8] = cv2.cvtColor(pixels.reshape(1, -1, 3), code)
-    return converted.reshape(pixels.shape)
+    return np.asarray(cv2.cvtColor(pixels.reshape(1, -1, 3), code), np.uint8).reshape(pixels.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from .histogram import Weights
 
 __all__ = ["Interpolation", "Values", "covariance", "mean_and_std", "percentiles"]
 
-Values: TypeAlias = NDArray[np.float64]
+Values: TypeAlias = NDArray[np.floating[Any]]
 
 Interpolation: TypeAlias = Literal["linear", "nearest"]
 """Between the two order statistics around a percentile, or the nearer of them (NumPy's and torchstain's ways)."""
@@ -55,7 +55,8 @@ def percentiles(
     >>> float(np.percentile([1, 1, 1, 3], 90)), percentiles(np.array([3.0, 1.0]), np.array([1.0, 3.0]), (90,))[0]
     (2.4, 2.4)
     """
-    ranks = [each / 100.0 * (weights.sum() - 1.0) for each in at]
+    last = float(weights.sum()) - 1.0
+    ranks = [each / 100.0 * last for each in at]
     if interpolation == "nearest":
         return _ranked(values, weights, [round(rank) for rank in ranks])
     below = [int(np.floor(rank)) for rank in ranks]

@@ -41,8 +41,8 @@ class Conventions(Settings, frozen=True):
     """The level of light that nothing absorbed, Io."""
     offset: Literal[0, 1] = 1
     """Added to levels before their logarithm is taken; without it, level 0 counts as level 1."""
-    least_density: float | None = None
-    """Optical densities are raised to this at least."""
+    least_density: Annotated[float, msgspec.Meta(ge=-1.0)] = -1.0
+    """Optical densities are raised to this at least; -1 raises none."""
     angles: tuple[Percentage, Percentage] = (1.0, 99.0)
     """Macenko: percentiles of the angle that are the stains, in percent."""
     interpolation: Interpolation = "nearest"
@@ -54,8 +54,8 @@ class Conventions(Settings, frozen=True):
     """Vahadane: the l1 penalty while the stains are looked for, lambda."""
     full: Percentage = 99.0
     """The percentile of each stain's concentration, over all pixels, that is made equal; in percent."""
-    standardize: Percentage | None = None
-    """If set, L* is first stretched such that this percentile of it, in percent, is white (StainTools' standardizer)."""
+    standardize: Percentage = 0.0
+    """Unless 0, L* is first stretched such that this percentile of it, in percent, is white (as StainTools can)."""
     rounding: Rounding = "truncate"
     """How levels become integers in the end."""
     keep_glass: bool = True
@@ -67,8 +67,7 @@ class Conventions(Settings, frozen=True):
 
     def _density(self, rgb: Colors) -> Colors:
         levels = rgb * 255.0 + 1.0 if self.offset else np.maximum(rgb * 255.0, 1.0)
-        density: Colors = -np.log(levels / self.white)
-        return density if self.least_density is None else np.maximum(density, self.least_density)
+        return np.asarray(np.maximum(-np.log(levels / self.white), self.least_density))
 
     def color(self, density: Colors) -> Colors:
         """Colors of optical densities: the inverse of `density`, but for `offset`, which nobody takes off again."""
@@ -78,10 +77,10 @@ class Conventions(Settings, frozen=True):
     def is_tissue(self, colors: RGB8) -> Mask:
         """Which colors the statistics are taken of: uint8 (n, 3) to bool (n,)."""
         if self.tissue == "luminosity":
-            mask = to_opencv_lab(colors)[:, 0] / 255.0 < self.threshold
+            mask: Mask = to_opencv_lab(colors)[:, 0] / 255.0 < self.threshold
         else:
-            mask = (self.density(colors / 255.0) >= self.threshold).all(axis=1)
-        return np.asarray(mask & ~is_ink(colors) if self.skip_ink else mask)
+            mask = np.min(self.density(colors / 255.0), axis=1) >= self.threshold
+        return mask & ~is_ink(colors) if self.skip_ink else mask
 
 
 PROFILES: Mapping[str, Conventions] = {

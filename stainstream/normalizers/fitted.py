@@ -90,8 +90,7 @@ class Fitted(ABC, Generic[S]):
             If the profile is not known, or the reference has nothing for this method, or under other conventions.
         """
         settings = conventions(profile or (target.conventions if isinstance(target, Reference) else "torchstain"))
-        goal = cast("S", target) if isinstance(target, cls.kind) else cls._goal(cast("Images", target), settings)
-        return cls(cls.study(frames, settings, "source"), goal, settings, cls.method)
+        return cls(cls.study(frames, settings, "source"), cls._goal(target, settings), settings, cls.method)
 
     @classmethod
     def study(cls, images: Images, settings: Conventions, side: str = "images") -> S:
@@ -105,7 +104,7 @@ class Fitted(ABC, Generic[S]):
                 f"and the setting least_tissue asks for {100 * settings.least_tissue:g} %",
             )
         colors, bright = counts.colors, 255.0
-        if settings.standardize is not None:
+        if settings.standardize:
             bright = _bright(colors, counts.weights, settings)
             colors = _standardized(colors, bright)
         try:
@@ -139,7 +138,7 @@ class Fitted(ABC, Generic[S]):
         """Map colors of shape (..., 3) in [0, 1] to the same shape; values may leave [0, 1]."""
         flat = rgb.reshape(-1, 3)
         given = flat
-        if self.conventions.standardize is not None:
+        if self.conventions.standardize:
             given = _standardized(quantize(flat), self.source.bright) / 255.0
         mapped = self._map(given)
         return (keep_glass(flat, mapped) if self.conventions.keep_glass else mapped).reshape(rgb.shape)
@@ -150,9 +149,17 @@ class Fitted(ABC, Generic[S]):
         return self.conventions.rounding
 
     @classmethod
-    def _goal(cls, target: Images | Reference, settings: Conventions) -> S:
-        if not isinstance(target, Reference):
+    def _goal(cls, target: Images | Reference | S, settings: Conventions) -> S:
+        if isinstance(target, Reference):
+            return cls._of_reference(target, settings)
+        if not isinstance(target, Statistics):
             return cls.study(target, settings, "target")
+        if not isinstance(target, cls.kind):
+            raise UsageError(f"cannot fit {cls.method}", f"its target is {type(target).__name__}, not {cls.kind.__name__}")
+        return target
+
+    @classmethod
+    def _of_reference(cls, target: Reference, settings: Conventions) -> S:
         if cls.method not in target.statistics:
             known = ", ".join(target.statistics) or "none"
             raise UsageError(f"cannot use reference {target.name!r} for {cls.method}", f"it has statistics for {known}")
@@ -186,7 +193,7 @@ def enough_tissue(counts: ColorCounts, settings: Conventions) -> bool:
 
 def _bright(colors: RGB8, weights: Weights, settings: Conventions) -> float:
     lightness = to_opencv_lab(colors)[:, 0].astype(np.float64)
-    return percentiles(lightness, weights, (settings.standardize or 0.0,), settings.interpolation)[0]
+    return percentiles(lightness, weights, (settings.standardize,), settings.interpolation)[0]
 
 
 def _standardized(colors: RGB8, bright: float) -> RGB8:

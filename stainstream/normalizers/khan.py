@@ -86,8 +86,8 @@ class KhanStatistics(Statistics, frozen=True, kw_only=True):
     stains: tuple[Triple, Triple]
     """Optical density of hematoxylin and of eosin in red, green and blue, of length 1."""
     hematoxylin: Spread
-    """Levels of light (255: none absorbed) of hematoxylin in hematoxylin, in other tissue and in glass, if there is any:
-    percentiles 5, 50 and 95 of each."""
+    """Levels of light (255: none absorbed) of hematoxylin in hematoxylin, in other tissue and in glass, if there is
+    any: percentiles 5, 50 and 95 of each."""
     eosin: Spread
     """Of eosin in eosin, in other tissue and in glass."""
 
@@ -101,9 +101,9 @@ class KhanStatistics(Statistics, frozen=True, kw_only=True):
 class Khan(Fitted[KhanStatistics]):
     """Finds the stains with a classifier of pixels, and bends each stain's levels with a spline.
 
-    Source: A. M. Khan et al., A nonlinear mapping approach to stain normalization in digital histopathology images using
-    image-specific color deconvolution, IEEE Transactions on Biomedical Engineering 61(6), 2014, with the numbers of the
-    authors' Stain Normalisation Toolbox. The classifier is ours; docs/normalizers.md says what else differs.
+    Source: A. M. Khan et al., A nonlinear mapping approach to stain normalization in digital histopathology images
+    using image-specific color deconvolution, IEEE Transactions on Biomedical Engineering 61(6), 2014, with the numbers
+    of the authors' Stain Normalisation Toolbox. The classifier is ours; docs/normalizers.md says what else differs.
     """
 
     name: str = "khan"

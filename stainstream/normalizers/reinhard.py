@@ -72,12 +72,14 @@ class Reinhard(Fitted[LabStatistics]):
         lab = _opencv_lab(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))
         scale = np.array(self.target.std) / np.array(self.source.std)
         moved = (lab - np.array(self.source.mean)) * scale + np.array(self.target.mean)
-        return np.clip(moved * _OPENCV_SCALE + _OPENCV_SHIFT, 0, 255).astype(np.uint8)
+        levels: NDArray[np.uint8] = np.clip(moved * _OPENCV_SCALE + _OPENCV_SHIFT, 0, 255).astype(np.uint8)
+        return levels
 
 
 def _opencv_lab(lab: NDArray[np.uint8]) -> Values:
     """OpenCV's 8-bit L*a*b* in the usual units; in float32 and back, as StainTools has it, since all is truncated."""
-    return ((lab.astype(np.float32) - _OPENCV_SHIFT.astype(np.float32)) / _OPENCV_SCALE.astype(np.float32)).astype(float)
+    shift, scale = _OPENCV_SHIFT.astype(np.float32), _OPENCV_SCALE.astype(np.float32)
+    return np.asarray((lab.astype(np.float32) - shift) / scale, np.float64)
 
 
 def _triple(values: Values) -> Triple:

@@ -23,13 +23,13 @@ HEMATOXYLIN, EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
 class Ruifrok(TwoStains):
     """Takes the stains' hue from the book, and only how much of them there is from the images.
 
-    Source: A. C. Ruifrok and D. A. Johnston, Quantification of histochemical staining by color deconvolution, Analytical
-    and Quantitative Cytology and Histology 23(4), 2001.
+    Source: A. C. Ruifrok and D. A. Johnston, Quantification of histochemical staining by color deconvolution,
+    Analytical and Quantitative Cytology and Histology 23(4), 2001.
     """
 
     name: str = "ruifrok"
     method: ClassVar[str] = "ruifrok"
 
     @classmethod
-    def find(cls, density: Values, weights: Weights, settings: Conventions) -> Values:
+    def find(cls, density: Values, weights: Weights, settings: Conventions) -> Values:  # noqa: ARG003
         return np.array([HEMATOXYLIN, EOSIN])

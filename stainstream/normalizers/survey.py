@@ -39,7 +39,7 @@ class Palette(Settings, frozen=True):
         Parameters
         ----------
         image
-            uint8 (height, width, 3), of which about `sample` pixels are looked at, evenly spread; or a histogram, whole.
+            uint8 (height, width, 3), of which about `sample` pixels are looked at, evenly spread; or a whole histogram.
         """
         if isinstance(image, ColorCounts):
             return cls._of_colors(image.colors, image.weights)

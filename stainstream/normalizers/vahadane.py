@@ -21,9 +21,9 @@ __all__ = ["Vahadane"]
 class Vahadane(TwoStains):
     """Finds the stains as the sparse non-negative factors of tissue's optical density.
 
-    They minimize the mean of |density - c stains|^2 / 2 + lambda (c1 + c2) over non-negative concentrations c and stains
-    of at most unit length: the problem that SPAMS' ``trainDL`` solves by random steps. Here the concentrations have a
-    closed form, and SciPy's L-BFGS-B moves the stains; the result is the same every time.
+    They minimize the mean of |density - c stains|^2 / 2 + lambda (c1 + c2) over non-negative concentrations c and
+    stains of at most unit length: the problem that SPAMS' ``trainDL`` solves by random steps. Here the concentrations
+    have a closed form, and SciPy's L-BFGS-B moves the stains; the result is the same every time.
 
     Source: A. Vahadane et al., Structure-preserving color normalization and sparse stain separation for histological
     images, IEEE Transactions on Medical Imaging 35(8), 2016.

@@ -112,7 +112,7 @@ class ZeroMQ(Source):
     def _messages(self) -> Iterator[list[Buffer]]:
         """Messages until `stop` or `close`; the lock is held while the socket is used, and only then."""
         patience = time.monotonic() + _SILENCE_S
-        while not self.stopping.is_set():
+        while self.is_open and not self.stopping.is_set():
             with self._receiving:
                 if self._socket is None:
                     return

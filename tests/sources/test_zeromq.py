@@ -274,7 +274,7 @@ def test_reading_before_opening() -> None:
 
 
 def test_a_port_in_use_is_named() -> None:
-    with feed() as source, pytest.raises(SourceError, match="cannot bind to tcp.*: the address is in use"):
+    with feed() as source, pytest.raises(SourceError, match=r"cannot bind to tcp.*: the address is in use"):
         feed(f"zmq+{source.address}").open()
 
 
