@@ -7,11 +7,10 @@ import re
 import socket
 from collections.abc import Mapping
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 import zmq
 
-from .delivery import Delivery
+from .delivery import wait_until_read, watch
 from .errors import SinkError, SourceError
 
 __all__ = ["Socket", "attach", "detach"]
@@ -32,7 +31,6 @@ _COMMON: dict[int, int | bytes] = {
     zmq.RECONNECT_IVL_MAX: 5000,
     zmq.LINGER: 0,
 }
-_DELIVERIES: WeakKeyDictionary[Socket, Delivery] = WeakKeyDictionary()
 _IN_USE = ("the address is in use", "stop the program that uses it, or take another; port 0 is any free one")
 _NOT_OURS = ("this computer has no such address", "give one of its own, or * for all, or set bind=0 to connect")
 _WHY = {
@@ -66,9 +64,9 @@ def attach(
     # Over inproc, sockets meet within one context only. Others have one of their own, for `detach` to wait on.
     context = zmq.Context.instance() if address.startswith("inproc:") else zmq.Context()
     opened = context.socket(kind)
-    if address.startswith("ipc:") and kind == zmq.PUSH:
-        _DELIVERIES[opened] = Delivery(opened)
     try:
+        if kind == zmq.PUSH:
+            watch(opened)
         for option, value in {**_COMMON, **options}.items():
             opened.set(option, value)
         opened.ipv6 = "[" in address
@@ -82,11 +80,8 @@ def attach(
 
 def detach(opened: Socket, linger_s: float = 0.0) -> None:
     """Close a socket, after waiting for at most `linger_s` seconds until its last messages have left, or were read."""
-    if (delivery := _DELIVERIES.pop(opened, None)) is not None:
-        if linger_s:
-            delivery.wait(linger_s)
-        opened.get_monitor_socket().close(linger=0)  # or the context would wait for it forever
-        opened.disable_monitor()
+    if opened.type == zmq.PUSH:
+        wait_until_read(opened, linger_s)
     opened.close(linger=round(linger_s * 1000))
     if opened.context is not zmq.Context.instance():
         opened.context.term()

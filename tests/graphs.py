@@ -1,4 +1,4 @@
-"""Small ONNX graphs to try networks with."""
+"""Small ONNX graphs to try networks with, and cards for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["Graph", "blur", "negative"]
+from stainstream.color.lut import Rounding
+from stainstream.model import Card
+
+__all__ = ["Graph", "blur", "card", "negative"]
 
 
 class Graph:
@@ -74,3 +77,19 @@ def blur() -> Graph:
     graph.add("Conv", weight, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     graph.add("Transpose", perm=[0, 2, 3, 1])
     return graph.end()
+
+
+def card(name: str = "toy", rounding: Rounding = "nearest", digest: str = "") -> Card:
+    """A card that says as little as it may."""
+    return Card(
+        name=name,
+        method="none",
+        stain="H&E",
+        source="a",
+        target="b",
+        training_data="c",
+        license="CC0",
+        digest=digest,
+        authors=["me"],
+        rounding=rounding,
+    )

@@ -14,16 +14,16 @@ import pytest
 import stainstream as ss
 from stainstream import engines
 from stainstream.api import artifact
-from stainstream.color.lut import Colors, Lut, bake
+from stainstream.color.lut import Colors, Lut, Rounding, bake
 from stainstream.engines.lut_numba import LutNumba
 from stainstream.engines.lut_numpy import LutNumpy
 from stainstream.engines.net_onnx import NetOnnx
 from stainstream.errors import EngineError, MissingExtra, ModelError, StainstreamError, UsageError
 from stainstream.frame import RGB8
-from stainstream.model import Card, Network, find, write
+from stainstream.model import Network, find, write
 from stainstream.sinks.null import Null
 from stainstream.sources.demo import Demo
-from tests.graphs import blur, negative
+from tests.graphs import blur, card, negative
 
 IMAGE: RGB8 = np.random.default_rng(0).integers(0, 256, (20, 31, 3), np.uint8)
 
@@ -45,10 +45,8 @@ def normalize(negative_file: Path) -> Iterator[ss.Normalizer]:
         yield loaded
 
 
-def _folder(path: Path, **changes: str) -> Path:
-    text = dict.fromkeys(("method", "stain", "source", "target", "training_data", "license", "digest"), "x")
-    card = Card(authors=["me"], **(text | {"name": "toy"} | changes))  # type: ignore[arg-type]
-    return write(path, negative().model().SerializeToString(), card).path
+def _folder(path: Path, rounding: Rounding = "nearest") -> Path:
+    return write(path, negative().model().SerializeToString(), card(rounding=rounding)).path
 
 
 def test_a_model_is_called_like_a_function(normalize: ss.Normalizer) -> None:
@@ -216,7 +214,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path, content: bytes, me
 
 def test_a_network_of_floats_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path = negative().save(tmp_path / "a.onnx", kind=1)
-    with pytest.raises(ModelError, match="uint8 tensor .* run: stainstream export"):
+    with pytest.raises(ModelError, match=r"uint8 tensor .* run: stainstream export"):
         ss.load(path)
 
 

@@ -114,3 +114,10 @@ def test_inproc_meets_within_the_process() -> None:
         sender.send(b"hello")
         assert opened.recv() == b"hello"
         detach(sender)
+
+
+@needs_ipc
+def test_a_pusher_that_cannot_be_bound_is_let_go_of(path: Path) -> None:
+    """Its monitor as well, or closing it would hang."""
+    with pytest.raises(SinkError, match="cannot bind to ipc://"):
+        attach(zmq.PUSH, f"zmq+ipc://{path.parent / 'no' / 'such' / 'folder'}", True, {}, SinkError)

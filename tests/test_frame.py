@@ -15,9 +15,9 @@ from stainstream.frame import Frame, PixelFormat
 
 SIDES = st.integers(1, 99)
 SOME_FORMAT = st.sampled_from(PixelFormat)
-FORMATS = pytest.mark.parametrize("format", PixelFormat, ids=lambda format: str(format.value))
+FORMATS = pytest.mark.parametrize("format", PixelFormat, ids=lambda each: str(each.value))
 
-# (height, width) = (5, 8)
+# Five rows of eight pixels.
 CASES: dict[str, tuple[tuple[int, ...], type[np.generic], int]] = {
     "Mono8": ((5, 8), np.uint8, 8),
     "Mono10": ((5, 8), np.uint16, 10),
@@ -38,10 +38,10 @@ CASES: dict[str, tuple[tuple[int, ...], type[np.generic], int]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_format_knows_its_arrays(name: str) -> None:
     shape, dtype, bits = CASES[name]
-    format = PixelFormat.named(name)
-    assert (format.shape(5, 8), format.dtype, format.bits) == (shape, np.dtype(dtype), bits)
-    assert format.is_bayer == name.startswith("Bayer")
-    assert format.planar == name.endswith("_Planar")
+    found = PixelFormat.named(name)
+    assert (found.shape(5, 8), found.dtype, found.bits) == (shape, np.dtype(dtype), bits)
+    assert found.is_bayer == name.startswith("Bayer")
+    assert found.planar == name.endswith("_Planar")
 
 
 @FORMATS

@@ -11,20 +11,10 @@ import pytest
 
 from stainstream import model
 from stainstream.errors import ModelError
-from stainstream.model import Card, Model, find, names, shelf, write
-from tests.graphs import blur, negative
+from stainstream.model import Model, find, names, shelf, write
+from tests.graphs import blur, card, negative
 
-CARD = Card(
-    name="toy",
-    method="none",
-    stain="H&E",
-    source="a",
-    target="b",
-    training_data="c",
-    license="CC0",
-    digest="",
-    authors=["me"],
-)
+CARD = card()
 
 
 @pytest.fixture
@@ -74,18 +64,17 @@ def test_the_default_is_a_model_of_the_shelf() -> None:
 
 
 def test_one_model_of_the_shelf_is_the_default() -> None:
-    defaults = [name for name in names() if (card := find(name).card) is not None and card.default]
+    defaults = [name for name in names() if (found := find(name).card) is not None and found.default]
     assert len(defaults) == 1
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_model_of_the_shelf_is_named_as_its_folder_and_says_what_it_is(name: str) -> None:
-    card = find(name).card
-    assert card is not None
-    assert card.name == name
-    for text in (card.method, card.stain, card.source, card.target, card.training_data, card.license, card.command):
-        assert text
-    assert card.authors
+    found = find(name).card
+    assert found is not None
+    assert found.name == name
+    for text in ("method", "stain", "source", "target", "training_data", "license", "command", "authors"):
+        assert getattr(found, text), text
 
 
 def test_a_folder_of_that_name_goes_before_the_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,19 +136,19 @@ def test_a_network_that_is_not_the_cards_is_refused(folder: Path) -> None:
         (lambda text: text + "\n[[[", "it is not TOML"),
         (lambda text: "", "missing required field"),
         (lambda text: text.replace('rounding = "nearest"', 'rounding = "up"'), "rounding"),
-        (lambda text: text.replace('authors = [', 'authors = [3, '), "authors"),
+        (lambda text: text.replace("authors = [", "authors = [3, "), "authors"),
     ],
     ids=["unknown key", "no TOML", "empty", "another rounding", "wrong type"],
 )
 def test_a_wrong_card_is_refused_with_its_file_and_key(folder: Path, change: object, message: str) -> None:
     assert callable(change)
-    card = folder / "card.toml"
-    text = card.read_text(encoding="utf-8")
-    card.write_text(change(text), encoding="utf-8")
-    assert card.read_text(encoding="utf-8") != text
+    path = folder / "card.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(change(text), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != text
     with pytest.raises(ModelError, match="cannot use the model in") as caught:
         find(folder)
-    assert str(card) in str(caught.value)
+    assert str(path) in str(caught.value)
     assert message in str(caught.value)
 
 

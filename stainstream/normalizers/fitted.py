@@ -155,7 +155,9 @@ class Fitted(ABC, Generic[S]):
         if not isinstance(target, Statistics):
             return cls.study(target, settings, "target")
         if not isinstance(target, cls.kind):
-            raise UsageError(f"cannot fit {cls.method}", f"its target is {type(target).__name__}, not {cls.kind.__name__}")
+            raise UsageError(
+                f"cannot fit {cls.method}", f"its target is {type(target).__name__}, not {cls.kind.__name__}"
+            )
         return target
 
     @classmethod

@@ -126,10 +126,13 @@ class Khan(Fitted[KhanStatistics]):
 
     def _map(self, rgb: Colors) -> Colors:
         density, stains = self.conventions.density(rgb), np.array(self.source.stains)
-        amounts = codes(density, stains, 0.0)
-        bent = np.stack([bend(each) for bend, each in zip(self._splines, _levels(amounts).T, strict=True)], axis=1)
-        neither = density - amounts @ stains
-        return self.conventions.color(_amounts(bent) @ np.array(self.target.stains) + neither)
+        before = codes(density, stains, 0.0)
+        levels = [bend(each) for bend, each in zip(self._splines, _levels(before).T, strict=True)]
+        after = -np.log(np.clip(np.stack(levels, axis=1), _LEAST_LEVEL, 255.0) / 255.0)
+        # What is neither stain thins out with them: a residue of black would outshine the little that is left of it.
+        thinner = np.minimum(after.sum(axis=1) / np.maximum(before.sum(axis=1), 1e-9), 1.0)
+        neither = density - before @ stains
+        return self.conventions.color(after @ np.array(self.target.stains) + neither * thinner[:, None])
 
     @cached_property
     def _splines(self) -> tuple[Spline, Spline]:
@@ -148,10 +151,6 @@ def _stain(colors: RGB8, weights: Weights, mine: NDArray[np.bool_]) -> Values:
 def _levels(amounts: Values) -> Values:
     """Levels of light that concentrations let through, 255 being all."""
     return np.asarray(255.0 * np.exp(-amounts))
-
-
-def _amounts(levels: Values) -> Values:
-    return np.asarray(-np.log(np.clip(levels, _LEAST_LEVEL, 255.0) / 255.0))
 
 
 def _spread(

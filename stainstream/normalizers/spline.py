@@ -17,10 +17,8 @@ class Spline:
 
     knots: Values
     """Shape (n,), ascending."""
-    values: Values
-    """Shape (n,): the spline at its knots."""
-    bends: Values
-    """Shape (n,): its second derivative there, 0 at both ends."""
+    pieces: Values
+    """Shape (n - 1, 4): coefficients between two knots of powers 0 to 3 of x less the first of them."""
 
     @classmethod
     def smooth(cls, x: Values, y: Values, stiffness: float) -> Spline:
@@ -46,14 +44,15 @@ class Spline:
         widths = np.diag((steps[:-1] + steps[1:]) / 3) + np.diag(steps[1:-1] / 6, 1) + np.diag(steps[1:-1] / 6, -1)
         relaxed = bending / counts[:, None]
         bends = np.linalg.solve(widths + stiffness * bending.T @ relaxed, bending.T @ means)
-        return cls(knots, means - stiffness * relaxed @ bends, np.concatenate([[0.0], bends, [0.0]]))
+        values = means - stiffness * relaxed @ bends
+        bends = np.concatenate([[0.0], bends, [0.0]])
+        slopes = np.diff(values) / steps - steps * (2 * bends[:-1] + bends[1:]) / 6
+        return cls(knots, np.stack([values[:-1], slopes, bends[:-1] / 2, np.diff(bends) / steps / 6], axis=1))
 
     def __call__(self, x: Values) -> Values:
         """Evaluate at x of any shape."""
         x = np.clip(x, self.knots[0], self.knots[-1])
-        k = np.clip(np.searchsorted(self.knots, x) - 1, 0, len(self.knots) - 2)
-        step = self.knots[k + 1] - self.knots[k]
-        right = (x - self.knots[k]) / step
-        left = 1.0 - right
-        curved = (left**3 - left) * self.bends[k] + (right**3 - right) * self.bends[k + 1]
-        return np.asarray(left * self.values[k] + right * self.values[k + 1] + curved * step**2 / 6.0)
+        k = np.searchsorted(self.knots[1:-1], x)
+        a, b, c, d = (column[k] for column in self.pieces.T)
+        step = x - self.knots[k]
+        return np.asarray(((d * step + c) * step + b) * step + a)

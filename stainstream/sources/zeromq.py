@@ -130,10 +130,10 @@ class ZeroMQ(Source):
         """The parts of the next message, still in ZeroMQ's own memory; none if there was no message for a while."""
         try:
             part = opened.recv(copy=False)
-            parts: list[Buffer] = [part.buffer]
+            parts: list[Buffer] = [self._view(part)]
             while part.more:
                 part = opened.recv(copy=False)
-                parts.append(part.buffer)
+                parts.append(self._view(part))
             if self.options.pattern == "rep":
                 opened.send(b"OK")
         except zmq.Again:
@@ -141,6 +141,11 @@ class ZeroMQ(Source):
         except zmq.ZMQError as error:
             raise SourceError(f"lost {self.target}", str(error)) from error
         return parts
+
+    def _view(self, part: zmq.Frame) -> memoryview:
+        """The part's memory; over inproc it is the sender's own, and not ours to overwrite."""
+        view = memoryview(part.buffer)
+        return view.toreadonly() if self.address.startswith("inproc:") else view
 
     def _numbered(self, frame: Frame) -> Frame:
         """The frame with a number; counts those that the feed's own numbers say are missing before it."""

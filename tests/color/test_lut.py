@@ -59,7 +59,8 @@ def test_the_index_is_the_three_bytes_read_as_a_little_endian_number() -> None:
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0).map(lambda shape: (*shape, 3))))
 def test_index_and_color_are_inverse(rgb: NDArray[np.uint8]) -> None:
     index = index_of(rgb)
-    assert (index.shape, index.dtype) == (rgb.shape[:-1], np.uint32)
+    assert index.shape == rgb.shape[:-1]
+    assert index.dtype == np.uint32
     np.testing.assert_array_equal(colors_of(index), rgb)
     np.testing.assert_array_equal(index_of(rgb[::-1] if rgb.ndim > 1 else rgb), index[::-1] if index.ndim else index)
 

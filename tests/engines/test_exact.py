@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from stainstream.api import artifact
 from stainstream.color.lut import COLORS, Lut
 from stainstream.frame import RGB8
-from stainstream.model import Card, find
+from stainstream.model import find
 from tests.engines.tables import KINDS, all_colors
+from tests.graphs import card
 
 CHUNK = 1 << 11  # what stays in a core's cache
 
@@ -53,8 +54,7 @@ def _official(shared: Path, name: str, folder: Path) -> tuple[Lut, Layers]:
     from stainstream.training.export import export, read_weights
 
     path = shared / "data" / "official_stainnet" / f"{name}.pth"
-    text = dict.fromkeys(("method", "stain", "source", "target", "training_data", "license", "digest"), "")
-    model = export(read_weights(path), folder, Card(name=name, authors=[], rounding="truncate", **text))
+    model = export(read_weights(path), folder, card(name, "truncate"))
     table = artifact(model)
     assert isinstance(table, Lut)
     return table, _from_checkpoint(path)
@@ -65,17 +65,17 @@ def truth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A model's table, and what float64 makes of every color."""
     if request.param == "default":
         model = find("default")
-        table, layers, rounded = artifact(model), _from_onnx(model.network), np.rint
+        table, layers = artifact(model), _from_onnx(model.network)
     else:
         folder = tmp_path_factory.mktemp("official")
         table, layers = _official(request.getfixturevalue("shared"), request.param, folder)
-        rounded = np.floor
     assert isinstance(table, Lut)
     colors = all_colors().reshape(-1, 3)
     expected = np.empty_like(colors)
     with threadpool_limits(1, "blas"):  # threads cost more than they bring on products this thin
         for start in range(0, COLORS, CHUNK):
-            expected[start : start + CHUNK] = rounded(_levels(layers, colors[start : start + CHUNK]))
+            levels = _levels(layers, colors[start : start + CHUNK])
+            expected[start : start + CHUNK] = np.rint(levels) if request.param == "default" else np.floor(levels)
     return table, expected.reshape(4096, 4096, 3)
 
 

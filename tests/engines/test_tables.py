@@ -103,7 +103,7 @@ def test_any_shape_and_any_view_in_and_out(
     out = None if taken_as == "new" else VIEWS[taken_as](np.zeros(shape, np.uint8))
     result = engine(rgb, out)
     assert out is None or result is out
-    assert (result.shape, result.dtype) == (shape, np.uint8)
+    assert result.dtype == np.uint8
     assert np.array_equal(result, looked_up(lut, before))
     assert np.array_equal(rgb, before)
 

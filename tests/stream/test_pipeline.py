@@ -247,3 +247,33 @@ def test_frame_n_arrives_as_the_normalized_frame_n(tmp_path: Path, transport: st
                         time.sleep(0.02)  # let the sender run into full queues
             thread.join(5)
     assert pipeline.report().delivered == count
+
+
+def test_a_neighbor_in_this_process_keeps_its_pixels(normalize: ss.Normalizer) -> None:
+    """Over inproc no byte is copied: what comes in is the sender's own memory."""
+    mine = np.full((20, 30, 3), 60, np.uint8)
+    memory = ss.open_sink("memory")
+    source = ss.open_source("zmq+inproc://neighbor?pattern=pull&bind=1&format=array-1.0")
+    pipeline = ss.Pipeline(source, normalize.engine, {"memory": memory}, policy="lossless", frames=1)
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    with ss.open_sink("zmq+inproc://neighbor?pattern=push&bind=0&format=array-1.0") as sink:
+        sink.write(Frame(mine, PixelFormat.RGB8))
+        thread.join(10)
+    assert np.array_equal(memory.frames[0].image, normalize(mine))  # type: ignore[attr-defined]
+    assert (mine == 60).all()
+
+
+def test_a_writeable_image_is_normalized_where_it_lies(normalize: ss.Normalizer) -> None:
+    """And one that is not is left alone: that is how a source says that it still needs its pixels."""
+    images = [np.full((4, 5, 3), 90, np.uint8) for _ in range(2)]
+    images[1].flags.writeable = False
+
+    class Two(Source):
+        def __iter__(self) -> Iterator[Frame]:
+            for seq, image in enumerate(images):
+                yield Frame(image, PixelFormat.RGB8, seq)
+
+    ss.Pipeline(Two("two", Settings()), normalize.engine, {"null": ss.open_sink("null")}, policy="lossless").run()
+    assert np.array_equal(images[0], normalize(np.full((4, 5, 3), 90, np.uint8)))
+    assert (images[1] == 90).all()

@@ -19,17 +19,13 @@ from stainstream.color.lut import Rounding, quantize  # noqa: E402
 from stainstream.engines.net_onnx import NetOnnx  # noqa: E402
 from stainstream.errors import ModelError  # noqa: E402
 from stainstream.frame import RGB8  # noqa: E402
-from stainstream.model import Card, Network, find  # noqa: E402
+from stainstream.model import Network, find  # noqa: E402
 from stainstream.normalizers.network import PixelwiseNetwork  # noqa: E402
 from stainstream.training.export import export, graph_of, read_weights  # noqa: E402
 from stainstream.training.networks import StainNet  # noqa: E402
+from tests.graphs import card  # noqa: E402
 
 OFFICIAL = ("cytopathology", "histopathology", "camelyon16")
-
-
-def _card(rounding: Rounding = "nearest", **changes: str) -> Card:
-    text = dict.fromkeys(("method", "stain", "source", "target", "training_data", "license", "digest"), "x")
-    return Card(authors=["me"], rounding=rounding, **(text | {"name": "toy"} | changes))
 
 
 def _network(seed: int = 0, channels: int = 32, layers: int = 3) -> StainNet:
@@ -60,7 +56,7 @@ def test_an_official_checkpoint_reproduces_the_golden_bytes(
 ) -> None:
     data = shared / "data" / "official_stainnet"
     golden = np.load(data / "golden_64x64.npz")
-    model = export(read_weights(data / f"{name}.pth"), tmp_path / name, _card("truncate", name=name))
+    model = export(read_weights(data / f"{name}.pth"), tmp_path / name, card(name, "truncate"))
     if engine == "net_onnx":
         pytest.importorskip("onnxruntime")
         with NetOnnx(Network(model.network, name, model.digest)) as network:
@@ -100,7 +96,7 @@ def test_the_graph_is_the_network_whatever_its_size(
     tmp_path: Path, rounding: Rounding, channels: int, layers: int
 ) -> None:
     network = _network(1, channels, layers)
-    model = export(network, tmp_path, _card(rounding))
+    model = export(network, tmp_path, card(rounding=rounding))
     read = PixelwiseNetwork.read(model.network)
     assert read.rounding == rounding
     np.testing.assert_array_equal(quantize(read(NOISE / 255.0), read.rounding), _torch(network, NOISE, rounding))
@@ -110,7 +106,7 @@ def test_the_graph_is_the_network_whatever_its_size(
 def test_onnx_runtime_gives_the_same_within_a_level_at_any_size(tmp_path: Path, rounding: Rounding) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     network = _network(2)
-    model = export(network, tmp_path, _card(rounding))
+    model = export(network, tmp_path, card(rounding=rounding))
     session = onnxruntime.InferenceSession(str(model.network), providers=["CPUExecutionProvider"])
     for shape in ((1, 1, 1, 3), (3, 5, 7, 3), (1, 100, 90, 3)):
         batch = NOISE.reshape(-1)[: np.prod(shape)].reshape(shape)
@@ -122,7 +118,7 @@ def test_onnx_runtime_gives_the_same_within_a_level_at_any_size(tmp_path: Path, 
 
 
 def test_the_graph_is_valid_and_takes_and_gives_bytes_of_any_size(tmp_path: Path) -> None:
-    model = onnx.load(export(_network(), tmp_path, _card()).network)
+    model = onnx.load(export(_network(), tmp_path, card()).network)
     onnx.checker.check_model(model, full_check=True)
     for values in (model.graph.input, model.graph.output):
         (value,) = values
@@ -140,30 +136,30 @@ def test_bytes_meet_nothing_but_casts() -> None:
 
 
 def test_the_folder_is_a_model_with_its_card_and_digest(tmp_path: Path) -> None:
-    model = export(_network(), tmp_path / "deep" / "toy", _card(stain="Pap", digest="wrong"))
+    model = export(_network(), tmp_path / "deep" / "toy", card("mine", digest="wrong"))
     found = find(tmp_path / "deep" / "toy")
     assert found.card == model.card
     assert found.card is not None
-    assert found.card.stain == "Pap"
+    assert found.card.name == "mine"
     assert found.card.digest == hashlib.sha256((tmp_path / "deep" / "toy" / "model.onnx").read_bytes()).hexdigest()
 
 
 def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
-    first, second = (export(_network(), tmp_path / name, _card()) for name in ("a", "b"))
+    first, second = (export(_network(), tmp_path / name, card()) for name in ("a", "b"))
     assert first.network.read_bytes() == second.network.read_bytes()
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     network = _network()
-    network.rgb_trans[2].weight[0, 0] = float("nan")
+    network.get_parameter("rgb_trans.2.weight")[0, 0] = float("nan")
     with pytest.raises(ModelError, match="its weights give no numbers"):
-        export(network, tmp_path, _card())
+        export(network, tmp_path, card())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ModelError, match="cannot write the model folder") as caught:
-        export(_network(), tmp_path / "file" / "toy", _card())
+        export(_network(), tmp_path / "file" / "toy", card())
     assert str(tmp_path / "file" / "toy") in str(caught.value)
 
 
@@ -245,7 +241,7 @@ def test_a_damaged_file_is_refused_whatever_torch_makes_of_it(tmp_path: Path) ->
     old = (tmp_path / "old").read_bytes()
     new = _saved(tmp_path / "new", StainNet().state_dict()).read_bytes()
     path = tmp_path / "damaged.pth"
-    damaged = [
+    damaged: list[bytes] = [
         b"",
         b"\x80",
         b"not a checkpoint",
@@ -256,7 +252,7 @@ def test_a_damaged_file_is_refused_whatever_torch_makes_of_it(tmp_path: Path) ->
         content = bytearray(old)
         content[rng.integers(len(content))] = rng.integers(256)
         damaged.append(bytes(content))
-    for content in damaged:
-        path.write_bytes(content)
+    for each in damaged:
+        path.write_bytes(each)
         with pytest.raises(ModelError):
             read_weights(path)

@@ -49,9 +49,9 @@ def test_a_network_is_rebuilt_from_its_weights(channels: int, layers: int) -> No
 def test_a_rebuilt_network_shares_no_memory_with_its_weights() -> None:
     weights = StainNet().state_dict()
     again = StainNet.of(weights)
-    before = again.rgb_trans[0].weight.clone()
+    before = again.get_parameter("rgb_trans.0.weight").clone()
     weights["rgb_trans.0.weight"].zero_()
-    torch.testing.assert_close(again.rgb_trans[0].weight, before)
+    torch.testing.assert_close(again.get_parameter("rgb_trans.0.weight"), before)
 
 
 def test_other_weights_are_refused_with_the_names_that_differ() -> None:
