@@ -93,7 +93,7 @@ class ColorCounts:
     def __len__(self) -> int:
         return len(self.words)
 
-    @property
+    @cached_property
     def colors(self) -> RGB8:
         """Shape (n, 3): the colors that occur."""
         return np.ascontiguousarray(colors_of(self.words))

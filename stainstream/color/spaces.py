@@ -26,8 +26,13 @@ _FROM_LAB = np.linalg.inv(_TO_LAB)
 _BLACK = np.array([-16.0, 0.0, 0.0])
 
 
-def by_level(function: Callable[[Colors], Colors], rgb: Colors) -> Colors:
-    """`function` of colors in [0, 1], element by element; evaluated only 256 times if all of them are 8-bit levels."""
+def by_level(function: Callable[[Colors], Colors], rgb: Colors | RGB8) -> Colors:
+    """`function` of colors in [0, 1], element by element; evaluated only 256 times if all of them are 8-bit levels.
+
+    Bytes stand for themselves over 255.
+    """
+    if rgb.dtype == np.uint8:
+        return np.asarray(function(np.arange(256) / 255.0)[rgb])
     levels = rgb * 255.0
     with np.errstate(invalid="ignore"):  # what is out of range or no number is found out by the comparison
         whole = levels.astype(np.uint8)
@@ -36,13 +41,13 @@ def by_level(function: Callable[[Colors], Colors], rgb: Colors) -> Colors:
     return function(rgb)
 
 
-def rgb_to_lab(rgb: Colors) -> Colors:
+def rgb_to_lab(rgb: Colors | RGB8) -> Colors:
     """CIE L*a*b* of sRGB colors.
 
     Parameters
     ----------
     rgb
-        Shape (..., 3), in [0, 1].
+        Shape (..., 3), in [0, 1], or bytes.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def scale_lab(rgb: Colors, scale: Colors, offset: Colors) -> Colors:
     return _uncurve(curve)
 
 
-def _curve(rgb: Colors) -> Colors:
+def _curve(rgb: Colors | RGB8) -> Colors:
     """The cube root of X, Y and Z over those of white, with CIE's straight end."""
     ratio = by_level(_linear, rgb) @ _TO_RATIO
     curve, dark = np.cbrt(ratio), ratio <= _EPSILON

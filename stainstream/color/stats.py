@@ -23,13 +23,15 @@ _BINS = 4096
 def mean_and_std(values: Values, weights: Weights) -> tuple[Values, Values]:
     """Mean and population standard deviation: values of shape (n, k) and weights (n,) to twice shape (k,)."""
     mean = weights @ values / weights.sum()
-    return mean, np.sqrt(weights @ (values - mean) ** 2 / weights.sum())
+    columns = values.T - mean[:, None]
+    return mean, np.sqrt(columns**2 @ weights / weights.sum())
 
 
 def covariance(values: Values, weights: Weights) -> Values:
     """Population covariance: values of shape (n, k) and weights (n,) to shape (k, k)."""
-    centered = values - weights @ values / weights.sum()
-    return np.asarray((centered * weights[:, None]).T @ centered / weights.sum())
+    mean = weights @ values / weights.sum()
+    columns = values.T - mean[:, None]
+    return np.asarray((columns * weights) @ columns.T / weights.sum())
 
 
 def percentiles(

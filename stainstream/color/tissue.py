@@ -28,7 +28,7 @@ def is_ink(colors: RGB8) -> Mask:
     Stains of tissue (hematoxylin, eosin, the Papanicolaou dyes) absorb green more than red, or are pale; blue and green
     markers do neither. Red markers cannot be told from erythrocytes by color.
     """
-    red, green, blue = colors.astype(np.int16).T
+    red, green, blue = np.ascontiguousarray(colors.T).astype(np.int16)
     brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     greenish = (green - red > 30) & (brightest - darkest > 80)
     bluish = blue - np.maximum(red, green) > 90

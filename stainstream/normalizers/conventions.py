@@ -61,8 +61,8 @@ class Conventions(Settings, frozen=True):
     keep_glass: bool = True
     """Whether glass and black stay as they are; see `stainstream.color.tissue.keep_glass`."""
 
-    def density(self, rgb: Colors) -> Colors:
-        """Optical density of colors in [0, 1], any shape: the natural logarithm of `white` over the level."""
+    def density(self, rgb: Colors | RGB8) -> Colors:
+        """Optical density of colors in [0, 1], or bytes, any shape: the natural logarithm of `white` over the level."""
         return by_level(self._density, rgb)
 
     def _density(self, rgb: Colors) -> Colors:
@@ -77,9 +77,10 @@ class Conventions(Settings, frozen=True):
     def is_tissue(self, colors: RGB8) -> Mask:
         """Which colors the statistics are taken of: uint8 (n, 3) to bool (n,)."""
         if self.tissue == "luminosity":
-            mask: Mask = to_opencv_lab(colors)[:, 0] / 255.0 < self.threshold
+            mask: Mask = (np.arange(256) / 255.0 < self.threshold)[to_opencv_lab(colors)[:, 0]]
         else:
-            mask = np.min(self.density(colors / 255.0), axis=1) >= self.threshold
+            dense = self._density(np.arange(256) / 255.0) >= self.threshold
+            mask = dense[colors[:, 0]] & dense[colors[:, 1]] & dense[colors[:, 2]]
         return mask & ~is_ink(colors) if self.skip_ink else mask
 
 

@@ -53,8 +53,8 @@ class Classifier(config.Settings, frozen=True):
 
     def descriptor(self, colors: RGB8, weights: Weights) -> float:
         """The stain color descriptor of an image's tissue: colors (n, 3) and weights (n,) to one number."""
-        away = colors.astype(np.float64)[:, None, :] - np.array(self.palette)
-        nearest = np.argmin(np.square(away).sum(axis=2), axis=1)
+        palette = np.array(self.palette)
+        nearest = np.argmax(colors @ palette.T - np.square(palette).sum(axis=1) / 2, axis=1)
         histogram = np.bincount(nearest, weights, len(self.palette)) / weights.sum()
         return float((histogram - self.usual) @ np.array(self.direction))
 
@@ -117,7 +117,7 @@ class Khan(Fitted[KhanStatistics]):
         classes = classifier.classes(colors, classifier.descriptor(colors[tissue], weights[tissue]))
         stains = np.stack([_stain(colors, weights, classes == each) for each in (_HEMATOXYLIN, _EOSIN)])
         check(stains.tolist())
-        hematoxylin, eosin = _levels(codes(settings.density(colors / 255.0), stains, 0.0)).T
+        hematoxylin, eosin = _levels(codes(settings.density(colors), stains, 0.0)).T
         return KhanStatistics(
             stains=as_rows(stains),
             hematoxylin=_spread(hematoxylin, weights, classes, _HEMATOXYLIN, settings),

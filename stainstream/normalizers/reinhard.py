@@ -55,7 +55,7 @@ class Reinhard(Fitted[LabStatistics]):
         if settings.tissue_only:
             tissue = settings.is_tissue(colors)
             colors, weights = colors[tissue], weights[tissue]
-        lab = _opencv_lab(to_opencv_lab(colors)) if settings.lab == "opencv8" else rgb_to_lab(colors / 255.0)
+        lab, masses = _opencv(colors, weights) if settings.lab == "opencv8" else (rgb_to_lab(colors), weights)
         mean, std = mean_and_std(lab, weights)
         return LabStatistics(mean=_triple(mean), std=_triple(std))
 

@@ -84,8 +84,8 @@ class TwoStains(Fitted[Stains]):
 
     @classmethod
     def measure(cls, colors: RGB8, weights: Weights, settings: Conventions) -> Stains:
-        tissue = settings.is_tissue(colors)
-        density = settings.density(colors / 255.0)
+        tissue = np.flatnonzero(settings.is_tissue(colors))
+        density = settings.density(colors)
         stains = ordered(cls.find(density[tissue], weights[tissue], settings))
         check(stains.tolist())
         full = [

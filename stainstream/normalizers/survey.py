@@ -50,7 +50,7 @@ class Palette(Settings, frozen=True):
 
     @classmethod
     def _of_colors(cls, colors: RGB8, weights: Weights) -> Palette | None:
-        lab = rgb_to_lab(colors / 255.0)
+        lab = rgb_to_lab(colors)
         tissue = (lab[:, 0] < _TISSUE_BELOW_L) & ~is_ink(colors)
         if not len(colors) or weights[tissue].sum() < _LEAST * weights.sum():
             return None
