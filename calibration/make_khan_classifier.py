@@ -27,9 +27,10 @@ from stainstream.normalizers.conventions import PROFILES
 from stainstream.normalizers.khan import Classifier, features
 from stainstream.normalizers.macenko import Macenko
 from stainstream.normalizers.stains import unmix
+from stainstream.normalizers.store import lines
 
 COLORS = 16  # in the palette
-SAMPLES = 1500  # colors of a tile that are learned from
+SAMPLES = 1000  # colors of a tile that are learned from
 CLEAR_GLASS = 82.0  # L* above which nothing is stained
 CLEAR_TISSUE = 78.0  # L* below which something is
 CLEARLY_ONE = 0.75  # the share of one stain's concentration in both, each in units of what is full
@@ -110,7 +111,7 @@ def train(some: list[Tile]) -> Classifier:
     known, descriptors = describe(some)
     seen = np.concatenate([features(tile.colors, one) for tile, one in zip(some, descriptors, strict=True)])
     labels = np.concatenate([tile.labels for tile in some])
-    model = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced").fit(seen, labels)
+    model = LogisticRegression(C=10.0, solver="newton-cholesky", class_weight="balanced").fit(seen, labels)
     weights = model.coef_.copy()
     weights[:, 0] += model.intercept_
     glass, hematoxylin, eosin = (rounded(row) for row in weights)
@@ -123,24 +124,24 @@ def rounded(values: NDArray[np.float64]) -> list[float]:
 
 
 def right(classifier: Classifier, some: list[Tile]) -> tuple[float, float]:
-    """The share of clear colors that the classifier is sure of, and right about; and of those, that it is wrong about."""
+    """The shares of clear colors of which the classifier is sure, and right; and sure, and wrong."""
     found = [classifier.classes(tile.colors, tissue_descriptor(classifier, tile.counts)) for tile in some]
     classes, labels = np.concatenate(found), np.concatenate([tile.labels for tile in some])
     return float((classes == labels).mean()), float(((classes != labels) & (classes < 3)).mean())
 
 
 def main() -> None:
-    """Train, report how it does on folders left out, and write."""
+    """Train, see how it does on folders left out, and write."""
     rng = np.random.default_rng(0)
     folders = {path: tiles(path, rng) for path in map(Path, sys.argv[1:])}
-    for out in folders:
-        rest = [tile for path, some in folders.items() if path != out for tile in some]
-        print(out.name, "left out: right {:.3f}, wrong {:.3f}".format(*right(train(rest), folders[out])))
-    every = [tile for some in folders.values() for tile in some]
-    classifier = train(every)
-    print("all: right {:.3f}, wrong {:.3f}".format(*right(classifier, every)))
+    header = ["# Made by calibration/make_khan_classifier.py; see stainstream.normalizers.khan.Classifier.\n"]
+    for out, some in folders.items():
+        rest = [tile for path, others in folders.items() if path != out for tile in others]
+        good, bad = right(train(rest), some)
+        header.append(f"# {out.name} left out: sure and right {good:.4f}, sure and wrong {bad:.4f}\n")
+    classifier = train([tile for some in folders.values() for tile in some])
     target = Path(__file__).parent.parent / "stainstream" / "normalizers" / "khan_he.toml"
-    target.write_bytes(msgspec.toml.encode(classifier))
+    target.write_text("".join(header) + lines(msgspec.to_builtins(classifier)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ def load(model: str | Path | Method = DEFAULT, engine: str = "auto", threads: in
         A model's name, a model folder, an ``.onnx`` file, a calibration's ``.toml`` file, or a fitted normalizer. A
         pixelwise model is baked into its exact table, once: the table is kept in the user's cache folder.
     engine
-        An engine's name, or ``"auto"`` for the first that works here.
+        An engine's name, or ``"auto"`` for the first that works here. A network engine runs the network itself, in
+        float32, also where a table could stand for it.
     threads
         How many threads one call may use; all processors by default.
 
@@ -104,7 +105,7 @@ def load(model: str | Path | Method = DEFAULT, engine: str = "auto", threads: in
         model = read(model)
     if isinstance(model, str | Path):
         found = find(model)
-        made: Artifact = artifact(found)
+        made = _network(found) if engine.startswith("net_") else artifact(found)
     else:
         found, made = None, bake(model, model.name, getattr(model, "rounding", "nearest"))
     chosen, choice = _engine(made, engine, threads)
@@ -129,10 +130,16 @@ def artifact(model: Model) -> Artifact:
         return bake(network, model.name, network.rounding)
 
     try:
-        return cached(hashlib.sha256(f"{_BAKE} {model.digest}".encode()).hexdigest(), model.name, build)
+        rounding = model.card.rounding if model.card else "its own"
+        key = hashlib.sha256(f"{_BAKE} {model.digest} {rounding}".encode()).hexdigest()
+        return cached(key, model.name, build)
     except NotPixelwise as error:
         _log.info("%s runs as a network: %s", model.name, error)
-        return Network(model.network, model.name, model.digest)
+        return _network(model)
+
+
+def _network(model: Model) -> Network:
+    return Network(model.network, model.name, model.digest)
 
 
 def open_source(address: str, defaults: Mapping[str, str] = MappingProxyType({})) -> Source:

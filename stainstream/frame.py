@@ -19,7 +19,7 @@ __all__ = ["RGB8", "Frame", "PixelFormat"]
 RGB8: TypeAlias = NDArray[np.uint8]
 """An RGB image in host memory: shape (height, width, 3), C-contiguous."""
 
-_CHANNELS = {"Mono": 1, "RGB": 3, "BGR": 3, "RGBa": 4, "BGRa": 4, "YUV422_": 2, "YCbCr422_": 2}
+_CHANNELS = {"Mono": 1, "RGB": 3, "BGR": 3, "RGBa": 4, "BGRa": 4, "YUV422_": 2}
 
 
 class PixelFormat(Enum):

@@ -47,7 +47,7 @@ def _openvino(model: Model, threads: int) -> Run:
 def _torch(model: Model, threads: int) -> Run:
     import torch
 
-    network = torch_network(model.network)
+    network = _torch_network(model.network)
     nearest = model.card is None or model.card.rounding == "nearest"
 
     def run(batch: RGB8) -> RGB8:
@@ -61,7 +61,7 @@ def _torch(model: Model, threads: int) -> Run:
     return run
 
 
-def torch_network(path: Path) -> Any:
+def _torch_network(path: Path) -> Any:
     """The convolutions of an exported StainNet, as torch has them."""
     import onnx
     import torch

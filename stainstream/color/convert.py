@@ -63,7 +63,8 @@ def to_rgb8(image: NDArray[Any], format: PixelFormat, out: RGB8 | None = None) -
     except cv2.error as error:
         raise FrameError(f"cannot convert a {format.value} image of shape {image.shape}", error.err) from error
     if format.bits > 8:
-        np.right_shift(colored, format.bits - 8, out=out, casting="unsafe")
+        whole = np.right_shift(colored, format.bits - 8)
+        np.minimum(whole, 255, out=out, casting="unsafe")  # words may hold more than the format's bits
     elif colored is not out:
         out[...] = colored
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ _FROM_RATIO = np.linalg.inv(_TO_RATIO)
 _TO_LAB = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
 _FROM_LAB = np.linalg.inv(_TO_LAB)
 _BLACK = np.array([-16.0, 0.0, 0.0])
+_LEVELS = np.arange(256) / 255.0
 
 
 def by_level(function: Callable[[Colors], Colors], rgb: Colors | RGB8) -> Colors:
@@ -32,13 +34,12 @@ def by_level(function: Callable[[Colors], Colors], rgb: Colors | RGB8) -> Colors
     Bytes stand for themselves over 255.
     """
     if rgb.dtype == np.uint8:
-        return np.asarray(function(np.arange(256) / 255.0)[rgb])
-    levels = rgb * 255.0
+        return np.asarray(function(_LEVELS)[rgb])
+    colors = cast("Colors", rgb)
+    levels = colors * 255.0
     with np.errstate(invalid="ignore"):  # what is out of range or no number is found out by the comparison
         whole = levels.astype(np.uint8)
-    if np.array_equal(whole, levels):
-        return np.asarray(function(np.arange(256) / 255.0)[whole])
-    return function(rgb)
+    return np.asarray(function(_LEVELS)[whole]) if np.array_equal(whole, levels) else function(colors)
 
 
 def rgb_to_lab(rgb: Colors | RGB8) -> Colors:
@@ -56,7 +57,7 @@ def rgb_to_lab(rgb: Colors | RGB8) -> Colors:
     Examples
     --------
     >>> rgb_to_lab(np.array([1.0, 1.0, 1.0])).round(2).tolist()
-    [100.0, -0.0, 0.01]
+    [100.0, -0.0, 0.0]
     """
     lab = _curve(rgb) @ _TO_LAB
     lab += _BLACK

@@ -22,16 +22,21 @@ _BINS = 4096
 
 def mean_and_std(values: Values, weights: Weights) -> tuple[Values, Values]:
     """Mean and population standard deviation: values of shape (n, k) and weights (n,) to twice shape (k,)."""
-    mean = weights @ values / weights.sum()
-    columns = values.T - mean[:, None]
-    return mean, np.sqrt(columns**2 @ weights / weights.sum())
+    mean, columns = _centered(values, weights)
+    return mean, np.sqrt((columns * columns) @ weights / weights.sum())
 
 
 def covariance(values: Values, weights: Weights) -> Values:
     """Population covariance: values of shape (n, k) and weights (n,) to shape (k, k)."""
-    mean = weights @ values / weights.sum()
-    columns = values.T - mean[:, None]
+    _, columns = _centered(values, weights)
     return np.asarray((columns * weights) @ columns.T / weights.sum())
+
+
+def _centered(values: Values, weights: Weights) -> tuple[Values, Values]:
+    """The mean, (k,), and the values less it, (k, n): rows as long as that are faster than columns."""
+    columns = np.ascontiguousarray(values.T)
+    mean = columns @ weights / weights.sum()
+    return mean, columns - mean[:, None]
 
 
 def percentiles(
@@ -52,10 +57,8 @@ def percentiles(
 
     Examples
     --------
-    >>> percentiles(np.array([3.0, 1.0]), np.array([1.0, 3.0]), (50, 100))
-    [1.0, 3.0]
-    >>> float(np.percentile([1, 1, 1, 3], 90)), percentiles(np.array([3.0, 1.0]), np.array([1.0, 3.0]), (90,))[0]
-    (2.4, 2.4)
+    >>> [round(each, 9) for each in percentiles(np.array([3.0, 1.0]), np.array([1.0, 3.0]), (50, 90))]
+    [1.0, 2.4]
     """
     last = float(weights.sum()) - 1.0
     ranks = [each / 100.0 * last for each in at]

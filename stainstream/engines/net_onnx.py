@@ -26,7 +26,7 @@ class NetOnnx(Engine):
 
     @classmethod
     def incompatible(cls, artifact: Artifact) -> str | None:
-        return None if isinstance(artifact, Network) else "it is a table; the table engines run it exactly, and faster"
+        return None if isinstance(artifact, Network) else "it is a table, which the table engines run"
 
     @property
     def detail(self) -> str:

@@ -190,7 +190,7 @@ def tissue_share(counts: ColorCounts, settings: Conventions) -> float:
 
 def enough_tissue(counts: ColorCounts, settings: Conventions) -> bool:
     """Whether there is tissue enough for statistics; while not, a live estimate keeps the last good ones."""
-    return len(counts) > 0 and tissue_share(counts, settings) >= settings.least_tissue
+    return (share := tissue_share(counts, settings)) > 0.0 and share >= settings.least_tissue
 
 
 def _bright(colors: RGB8, weights: Weights, settings: Conventions) -> float:

@@ -22,7 +22,11 @@ __all__ = ["LabStatistics", "Reinhard"]
 
 Triple = tuple[float, float, float]
 
+_LEAST_STD = 1e-6  # what rounding leaves of the spread of one color is less
+
 _OPENCV_SCALE, _OPENCV_SHIFT = np.array([2.55, 1.0, 1.0]), np.array([0.0, 128.0, 128.0])
+# Shape (256, 3): L*, a* and b* of OpenCV's 8 bits; in float32 as StainTools has it, since all is truncated in the end.
+_OPENCV_UNITS = np.stack([np.arange(256, dtype=np.float32) / np.float32(2.55), *[np.arange(256.0) - 128.0] * 2], axis=1)
 
 
 class LabStatistics(Statistics, frozen=True, kw_only=True):
@@ -34,7 +38,7 @@ class LabStatistics(Statistics, frozen=True, kw_only=True):
     """Population standard deviations."""
 
     def __post_init__(self) -> None:
-        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
+        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) < _LEAST_STD:
             raise ValueError("std is not above 0 in all of L*, a* and b*: these are images of one color only")
 
 
@@ -55,8 +59,10 @@ class Reinhard(Fitted[LabStatistics]):
         if settings.tissue_only:
             tissue = settings.is_tissue(colors)
             colors, weights = colors[tissue], weights[tissue]
-        lab, masses = _opencv(colors, weights) if settings.lab == "opencv8" else (rgb_to_lab(colors), weights)
-        mean, std = mean_and_std(lab, weights)
+        if settings.lab == "opencv8":
+            mean, std = _opencv_mean_and_std(to_opencv_lab(colors), weights)
+        else:
+            mean, std = mean_and_std(rgb_to_lab(colors), weights)
         return LabStatistics(mean=_triple(mean), std=_triple(std))
 
     def _map(self, rgb: Colors) -> Colors:
@@ -69,17 +75,16 @@ class Reinhard(Fitted[LabStatistics]):
     @cached_property
     def _levels(self) -> NDArray[np.uint8]:
         """Shape (256, 3): what becomes of each level of OpenCV's L*, a* and b*."""
-        lab = _opencv_lab(np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1))
         scale = np.array(self.target.std) / np.array(self.source.std)
-        moved = (lab - np.array(self.source.mean)) * scale + np.array(self.target.mean)
+        moved = (_OPENCV_UNITS - np.array(self.source.mean)) * scale + np.array(self.target.mean)
         levels: NDArray[np.uint8] = np.clip(moved * _OPENCV_SCALE + _OPENCV_SHIFT, 0, 255).astype(np.uint8)
         return levels
 
 
-def _opencv_lab(lab: NDArray[np.uint8]) -> Values:
-    """OpenCV's 8-bit L*a*b* in the usual units; in float32 and back, as StainTools has it, since all is truncated."""
-    shift, scale = _OPENCV_SHIFT.astype(np.float32), _OPENCV_SCALE.astype(np.float32)
-    return np.asarray((lab.astype(np.float32) - shift) / scale, np.float64)
+def _opencv_mean_and_std(lab: NDArray[np.uint8], weights: Weights) -> tuple[Values, Values]:
+    masses = [np.bincount(lab[:, k], weights, 256).astype(np.float64) for k in range(3)]
+    each = [mean_and_std(_OPENCV_UNITS[:, k : k + 1], masses[k]) for k in range(3)]
+    return np.concatenate([mean for mean, _ in each]), np.concatenate([std for _, std in each])
 
 
 def _triple(values: Values) -> Triple:

@@ -19,7 +19,7 @@ from .conventions import PROFILES, Conventions, conventions, profile_of
 from .fitted import Fitted, Reference, Statistics
 from .survey import Survey
 
-__all__ = ["find", "names", "read", "read_reference", "read_surveys", "save", "shelf"]
+__all__ = ["find", "lines", "names", "read", "read_reference", "read_surveys", "save", "shelf"]
 
 S = TypeVar("S", bound=Settings)
 Tables = dict[str, dict[str, Any]]
@@ -79,7 +79,7 @@ def save(path: Path, what: Fitted[Any] | Reference, surveys: Mapping[str, Survey
         tables = {f"target.{method}": statistics for method, statistics in what.statistics.items()}
         surveys = {"target": what.survey} if what.survey else {}
     profile = {"profile": profile_of(what.conventions)} | msgspec.structs.asdict(what.conventions)
-    blocks = [_lines(head), _table("conventions", profile)]
+    blocks = [lines(head), _table("conventions", profile)]
     blocks += [_table(title, msgspec.to_builtins(each)) for title, each in tables.items()]
     for side, survey in surveys.items():
         plain = msgspec.to_builtins(survey)
@@ -213,10 +213,11 @@ def _line_of(text: str, table: str, key: str) -> int:
 
 
 def _table(title: str, values: Mapping[str, Any]) -> str:
-    return f"[{title}]\n{_lines(values)}"
+    return f"[{title}]\n{lines(values)}"
 
 
-def _lines(values: Mapping[str, Any]) -> str:
+def lines(values: Mapping[str, Any]) -> str:
+    """TOML of plain values, one a line."""
     return "".join(f"{key} = {_value(value)}\n" for key, value in values.items())
 
 

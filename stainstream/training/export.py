@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,12 @@ def export(network: StainNet, folder: Path, card: Card) -> Model:
     ModelError
         If the graph differs from torch by more than one level anywhere, or the folder cannot be written.
     """
-    graph = graph_of(network, card.rounding)
-    model = write(folder, graph.SerializeToString(), card)
-    _check(network, PixelwiseNetwork.read(model.network, card.name))
-    return model
+    data = graph_of(network, card.rounding).SerializeToString()
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "model.onnx"
+        file.write_bytes(data)
+        _check(network, PixelwiseNetwork.read(file, card.name))
+    return write(folder, data, card)
 
 
 def _check(network: StainNet, graph: PixelwiseNetwork) -> None:

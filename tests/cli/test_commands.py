@@ -175,13 +175,17 @@ def test_doctor_finds_a_cache_that_cannot_be_written(command: Command, tmp_path:
     assert "STAINSTREAM_CACHE" in doctor.stdout
 
 
-def test_export_reproduces_the_authors_bytes(command: Command, shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["cytopathology", "histopathology", "camelyon16"])
+def test_export_reproduces_the_authors_bytes(command: Command, shared: Path, tmp_path: Path, name: str) -> None:
     official = shared / "data" / "official_stainnet"
     golden = np.load(official / "golden_64x64.npz")
-    done = command("export", official / "cytopathology.pth", "model", "--stain", "Pap")
+    done = command("export", official / f"{name}.pth", "model")
     assert done.returncode == 0, done.stderr
+    image, wanted = golden[f"{name}_in_u8"], golden[f"{name}_out_u8"]
     with ss.load(tmp_path / "model") as normalize:
-        assert np.array_equal(normalize(golden["cytopathology_in_u8"]), golden["cytopathology_out_u8"])
+        off = np.argwhere(normalize(image) != wanted).tolist()
+    # Exactly, the level there is 16.000009; the authors' float32 gave 15.999984, which their truncation makes 15.
+    assert off == ([[45, 7, 1]] if name == "camelyon16" else [])
 
 
 def test_bench_writes_rows_with_their_ratios(command: Command, tmp_path: Path) -> None:
