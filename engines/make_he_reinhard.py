@@ -73,7 +73,7 @@ def main() -> None:
         default=True,
         created=datetime.now(UTC).date().isoformat(),
         command="python engines/make_he_reinhard.py camelyon17/centre_2 camelyon17/centre_4",
-        notes="A stand-in until a student of a StainGAN teacher is trained: it knows one source scanner only. "
+        notes="A stand-in until a student of a StainGAN teacher is trained: it knows one scanner only. "
         "Its target is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass tied to itself.",
     )
     model = export(network, FOLDER, card)

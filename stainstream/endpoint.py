@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
+import threading
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -17,6 +18,37 @@ __all__ = ["Socket", "attach", "detach"]
 
 Socket: TypeAlias = zmq.Socket[bytes]
 
+
+class _Shared:
+    """One ZeroMQ context, and so one thread of its own, for all sockets there are; it ends with the last of them.
+
+    A relay whose two sockets each have a thread of their own moves a seventh fewer frames. Over inproc, sockets meet
+    within one context only.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._context: zmq.Context[Socket] | None = None
+        self._sockets = 0
+
+    def socket(self, kind: int) -> Socket:
+        with self._lock:
+            if self._context is None:
+                self._context = zmq.Context()
+            self._sockets += 1
+            return self._context.socket(kind)
+
+    def close(self, opened: Socket, linger_s: float) -> None:
+        """Close a socket; with the last one, wait for what all of them still have to send, and let go of addresses."""
+        opened.close(linger=round(linger_s * 1000))
+        with self._lock:
+            self._sockets -= 1
+            if not self._sockets and self._context is not None:
+                self._context.term()
+                self._context = None
+
+
+_SHARED = _Shared()
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:]+):(?P<port>\*|\d+)")
 _COMMON: dict[int, int | bytes] = {
     # Notice within seconds that the other computer is gone, cable and all. ZeroMQ's own heartbeats would be as quick,
@@ -61,9 +93,7 @@ def attach(
     asked = f"cannot {'bind to' if bind else 'connect to'} {address}"
     if (obstacle := _obstacle(address, bind)) is not None:
         raise failure(asked, *obstacle)
-    # Over inproc, sockets meet within one context only. Others have one of their own, for `detach` to wait on.
-    context = zmq.Context.instance() if address.startswith("inproc:") else zmq.Context()
-    opened = context.socket(kind)
+    opened = _SHARED.socket(kind)
     try:
         if kind == zmq.PUSH:
             watch(opened)
@@ -82,9 +112,7 @@ def detach(opened: Socket, linger_s: float = 0.0) -> None:
     """Close a socket, after waiting for at most `linger_s` seconds until its last messages have left, or were read."""
     if opened.type == zmq.PUSH:
         wait_until_read(opened, linger_s)
-    opened.close(linger=round(linger_s * 1000))
-    if opened.context is not zmq.Context.instance():
-        opened.context.term()
+    _SHARED.close(opened, linger_s)
 
 
 def _obstacle(address: str, bind: bool) -> tuple[str, str] | None:

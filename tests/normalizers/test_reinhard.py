@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -12,8 +11,11 @@ from stainstream.color.lut import quantize
 from stainstream.errors import FrameError
 from stainstream.frame import RGB8
 from stainstream.normalizers.base import Normalizer
-from stainstream.normalizers.conventions import Conventions
+from stainstream.normalizers.conventions import PROFILES, Conventions
 from stainstream.normalizers.reinhard import Reinhard
+
+from .conftest import Pair
+from .tiles import demo, glass, mapped, restained, tile
 
 skimage_color = pytest.importorskip("skimage.color")
 
@@ -21,19 +23,12 @@ PLAIN = Conventions(keep_glass=False)
 """The paper's equations over whole images, and nothing more."""
 
 
-def _tile(shared: Path, centre: int) -> RGB8:
-    path = sorted((shared / "data" / "camelyon17" / f"centre_{centre}").glob("*.png"))[0]
-    image = cv2.imread(str(path))
-    assert image is not None
-    return np.ascontiguousarray(image[..., ::-1], np.uint8)
-
-
 def _tissue(shape: tuple[int, ...], seed: int) -> RGB8:
     return np.random.default_rng(seed).integers(20, 180, shape, np.uint8)
 
 
 def test_colors_are_moved_and_stretched_in_lab(shared: Path) -> None:
-    source, target = _tile(shared, 2), _tile(shared, 4)
+    source, target = tile(shared, 2), tile(shared, 4)
     moved = Reinhard.fit([source], [target], PLAIN)(source / 255.0)
     lab, goal = skimage_color.rgb2lab(source), skimage_color.rgb2lab(target)
     for k in range(3):
@@ -75,3 +70,35 @@ def test_a_side_of_which_nothing_can_be_learned_is_refused_by_name(kind: str, si
     good, bad = [_tissue((20, 20, 3), 0)], UNUSABLE[kind]
     with pytest.raises(FrameError, match=side):
         Reinhard.fit(*((bad, good) if side == "source" else (good, bad)))
+
+
+def test_it_is_staintools_to_the_bit(pair: Pair) -> None:
+    staintools = pytest.importorskip(
+        "staintools", reason="staintools is not installed: pip install --no-deps staintools"
+    )
+    source, target = pair
+    theirs = staintools.ReinhardColorNormalizer()
+    theirs.fit(target.copy())
+    ours = mapped(Reinhard.fit(source, target, "staintools"), source)
+    np.testing.assert_array_equal(ours, theirs.transform(source.copy()))
+
+
+def test_it_is_torchstain_within_a_level(pair: Pair) -> None:
+    normalizers = pytest.importorskip("torchstain").normalizers
+    source, target = pair
+    theirs = normalizers.ReinhardNormalizer(backend="numpy")
+    theirs.fit(target)
+    difference = np.abs(mapped(Reinhard.fit(source, target, PLAIN), source).astype(int) - theirs.normalize(source))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.001
+
+
+def test_without_tissue_only_glass_counts_and_with_it_it_does_not() -> None:
+    tissue, target = demo(size=256), restained(demo(1, 1))
+    half = np.vstack([tissue, glass()[:256, :256]])
+    everything, alone = (PROFILES[name] for name in ("torchstain", "stream"))
+    means = {only: [Reinhard.study(image, only).mean[0] for image in (tissue, half)] for only in (everything, alone)}
+    assert means[everything][1] - means[everything][0] > 10
+    assert means[alone][1] == pytest.approx(means[alone][0], abs=1e-9)
+    both = [mapped(Reinhard.fit(image, target, alone), tissue) for image in (tissue, half)]
+    np.testing.assert_array_equal(*both)
