@@ -57,7 +57,7 @@ def pairs(reinhard: Reinhard, tiles: list[RGB8]) -> tuple[RGB8, RGB8]:
 def main() -> None:
     """Fit, check and write the model."""
     source, target = (images(folder) for folder in sys.argv[1:3])
-    reinhard = Reinhard.fit(source, target)
+    reinhard = Reinhard.fit(source, target, profile="stream")
     given, wanted = pairs(reinhard, source)
     network = fit(given, wanted)
     card = Card(
@@ -74,7 +74,7 @@ def main() -> None:
         created=datetime.now(UTC).date().isoformat(),
         command="python engines/make_he_reinhard.py camelyon17/centre_2 camelyon17/centre_4",
         notes="A stand-in until a student of a StainGAN teacher is trained: it knows one scanner only. "
-        "Its target is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass tied to itself.",
+        "Its target is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass kept.",
     )
     model = export(network, FOLDER, card)
     normalize = PixelwiseNetwork.read(model.network)

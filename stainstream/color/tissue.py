@@ -11,15 +11,12 @@ from stainstream.frame import RGB8
 
 from .lut import Colors
 
-__all__ = ["INK_LEVEL", "Mask", "is_ink", "keep_glass"]
+__all__ = ["Mask", "is_ink", "keep_glass"]
 
 Mask: TypeAlias = NDArray[np.bool_]
 
-INK_LEVEL = 40
-"""Colors with no channel above this level are black: marker, dirt, folds, no light."""
-
 _GLASS_FROM, _GLASS_TO = 205, 225  # of the darkest channel: all of 0.15 optical density below 240 is above the first
-_BLACK_FROM, _BLACK_TO = 40, 8  # of the brightest channel
+_BLACK_FROM, _BLACK_TO = 40, 8  # of the brightest channel: marker, dirt, no light
 
 
 def is_ink(colors: RGB8) -> Mask:
@@ -32,7 +29,7 @@ def is_ink(colors: RGB8) -> Mask:
     brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     greenish = (green - red > 30) & (brightest - darkest > 80)
     bluish = blue - np.maximum(red, green) > 90
-    return np.asarray(greenish | bluish | (brightest < INK_LEVEL), np.bool_)
+    return np.asarray(greenish | bluish | (brightest < _BLACK_FROM), np.bool_)
 
 
 def keep_glass(rgb: Colors, mapped: Colors) -> Colors:

@@ -107,6 +107,8 @@ class Fitted(ABC, Generic[S]):
         if settings.standardize:
             bright = _bright(colors, counts.weights, settings)
             colors = _standardized(colors, bright)
+            if not settings.is_tissue(colors).any():
+                raise FrameError(asked, "with its luminosity standardized, none of it is tissue")
         try:
             return msgspec.structs.replace(cls.measure(colors, counts.weights, settings), bright=bright)
         except ValueError as error:
@@ -120,7 +122,7 @@ class Fitted(ABC, Generic[S]):
         Parameters
         ----------
         colors
-            uint8 (n, 3); some of it is tissue, though the mask of `settings` may leave none.
+            uint8 (n, 3), of which some is tissue.
         weights
             Shape (n,).
 

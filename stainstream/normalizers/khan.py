@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stainstream import config
 from stainstream.color.histogram import Weights
 from stainstream.color.lut import Colors
+from stainstream.color.spaces import to_opencv_lab
 from stainstream.color.stats import Values, mean_and_std, percentiles
 from stainstream.frame import RGB8
 
@@ -22,43 +23,31 @@ from .fitted import Fitted, Statistics
 from .spline import Spline
 from .stains import as_rows, check, codes
 
-__all__ = ["Classifier", "Khan", "KhanStatistics", "features"]
+__all__ = ["Classifier", "Khan", "KhanStatistics", "describe", "features"]
 
 Triple = tuple[float, float, float]
 Spread = Annotated[tuple[Triple, ...], msgspec.Meta(min_length=2, max_length=3)]
-Vector = Annotated[list[float], msgspec.Meta(min_length=14, max_length=14)]
+Vector = Annotated[list[float], msgspec.Meta(min_length=22, max_length=22)]
 
 _GLASS, _HEMATOXYLIN, _EOSIN, _UNSURE = range(4)
+_TISSUE_BELOW = 204  # OpenCV's 8-bit L*, for 80
 _SURE = 0.75  # a pixel has a class if its probability is above this
 _LEAST_SHARE = 0.001  # of the pixels for a class to have statistics
 _PERCENTILES = (5.0, 50.0, 95.0)
 _STIFFNESS = (1 - 9e-6) / 9e-6  # the authors' csaps(..., 0.000009)
 _ENDS = np.array([-100.0, 1000.0])  # levels far outside stay where they are
-_LEAST_LEVEL = 0.1
+_LEAST_LEVEL = 0.1  # of a stain, where its spline would go below
 
 
 class Classifier(config.Settings, frozen=True):
     """Multinomial logistic regression of a pixel's stain on its color and on the image's stain color descriptor."""
 
-    palette: list[Triple]
-    """Levels of the palette's colors, 0 to 255."""
-    usual: list[float]
-    """The mean histogram over the palette."""
-    direction: list[float]
-    """Where histograms differ most: the descriptor is how far an image's goes that way."""
     glass: Vector
     hematoxylin: Vector
     eosin: Vector
     """Weights of `features`, each."""
 
-    def descriptor(self, colors: RGB8, weights: Weights) -> float:
-        """The stain color descriptor of an image's tissue: colors (n, 3) and weights (n,) to one number."""
-        palette = np.array(self.palette)
-        nearest = np.argmax(colors @ palette.T - np.square(palette).sum(axis=1) / 2, axis=1)
-        histogram = np.bincount(nearest, weights, len(self.palette)) / weights.sum()
-        return float((histogram - self.usual) @ np.array(self.direction))
-
-    def classes(self, colors: RGB8, descriptor: float) -> NDArray[np.intp]:
+    def classes(self, colors: RGB8, descriptor: Values) -> NDArray[np.intp]:
         """Glass 0, hematoxylin 1, eosin 2 or unsure 3, of colors (n, 3): shape (n,)."""
         scores = features(colors, descriptor) @ np.array([self.glass, self.hematoxylin, self.eosin]).T
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -66,13 +55,37 @@ class Classifier(config.Settings, frozen=True):
         return np.where(sure, odds.argmax(axis=1), _UNSURE)
 
 
-def features(colors: RGB8, descriptor: float) -> Values:
-    """What the classifier sees: uint8 colors (n, 3) to (n, 14), quadratic in density and bilinear in the descriptor."""
-    density = -np.log((np.arange(256) + 1.0) / 256.0)[colors]
-    red, green, blue = density.T
+def describe(colors: RGB8, weights: Weights) -> Values:
+    """The stain color descriptor of an image: the mean optical density of its tissue, shape (3,).
+
+    Parameters
+    ----------
+    colors
+        uint8 (n, 3).
+    weights
+        Shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If nothing is dark enough for tissue.
+    """
+    tissue = to_opencv_lab(colors)[:, 0] < _TISSUE_BELOW
+    if not tissue.any():
+        raise ValueError("nothing is dark enough for tissue")
+    return np.asarray(weights[tissue] @ _density(colors[tissue]) / weights[tissue].sum())
+
+
+def features(colors: RGB8, descriptor: Values) -> Values:
+    """What the classifier sees of uint8 colors (n, 3): shape (n, 22), quadratic in density, bilinear in descriptor."""
+    red, green, blue = np.ascontiguousarray(_density(colors).T)
+    linear = [np.ones(len(colors)), red, green, blue]
     squares = [red * red, green * green, blue * blue, red * green, red * blue, green * blue]
-    one = np.ones(len(colors))
-    return np.stack([one, red, green, blue, *squares, *(each * descriptor for each in (one, red, green, blue))], axis=1)
+    return np.stack([*linear, *squares, *(each * one for one in descriptor for each in linear)], axis=1)
+
+
+def _density(colors: RGB8) -> Values:
+    return np.asarray(-np.log((np.arange(256) + 1.0) / 256.0)[colors])
 
 
 @cache
@@ -112,9 +125,7 @@ class Khan(Fitted[KhanStatistics]):
 
     @classmethod
     def measure(cls, colors: RGB8, weights: Weights, settings: Conventions) -> KhanStatistics:
-        tissue = settings.is_tissue(colors)
-        classifier = _shipped()
-        classes = classifier.classes(colors, classifier.descriptor(colors[tissue], weights[tissue]))
+        classes = _shipped().classes(colors, describe(colors, weights))
         stains = np.stack([_stain(colors, weights, classes == each) for each in (_HEMATOXYLIN, _EOSIN)])
         check(stains.tolist())
         hematoxylin, eosin = _levels(codes(settings.density(colors), stains, 0.0)).T

@@ -200,11 +200,13 @@ class _Reader:
 
 
 def _line_of(text: str, table: str, key: str) -> int:
-    """The line of a key, or of its table if it is not there."""
+    """The line of a key or of the table of this name, or of the table above it if it is not there."""
     current, found = "", 1
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):
             current = header[1].strip()
+            if f"{current}.".startswith(f"{table}.{key}.".lstrip(".")):
+                return number
             if found == 1 and f"{current}.".startswith(f"{table}."):
                 found = number
         elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from stainstream.frame import RGB8
 from stainstream.normalizers import TABLE
 from stainstream.normalizers.base import Normalizer
 from stainstream.normalizers.conventions import PROFILES, Conventions, conventions, profile_of
-from stainstream.normalizers.fitted import Fitted, Reference, Statistics
+from stainstream.normalizers.fitted import Fitted, Reference
 from stainstream.normalizers.macenko import Macenko
 from stainstream.normalizers.reinhard import Reinhard
 
@@ -21,7 +23,7 @@ from .tiles import demo, mapped, restained
 METHODS = [row.name for row in TABLE]
 
 
-def _method(name: str) -> type[Fitted[Statistics]]:
+def _method(name: str) -> type[Fitted[Any]]:
     try:
         return TABLE[name].load()
     except MissingExtra as error:
@@ -70,14 +72,13 @@ def test_peers_masks_are_met() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_takes_every_profile(method: str, profile: str) -> None:
-    source, target = demo(size=256), restained(demo(1, 1, 256))
+    source, target = demo(size=256), restained(demo(size=256))
     fitted = _method(method).fit(source, target=target, profile=profile)
     assert isinstance(fitted, Normalizer)
     assert fitted.name == method
     assert fitted.rounding == PROFILES[profile].rounding
-    normalized = mapped(fitted, source)
-    before, after = (abs(float(image.mean()) - float(target.mean())) for image in (source, normalized))
-    assert after < before / 2
+    before, after = (np.abs(image.astype(int) - target).mean() for image in (source, mapped(fitted, source)))
+    assert after < 0.6 * before
     single = fitted(np.array([0.5, 0.3, 0.6]))
     np.testing.assert_allclose(single, fitted(np.array([[[0.5, 0.3, 0.6]]]))[0, 0])
 

@@ -100,5 +100,5 @@ def test_without_tissue_only_glass_counts_and_with_it_it_does_not() -> None:
     means = {only: [Reinhard.study(image, only).mean[0] for image in (tissue, half)] for only in (everything, alone)}
     assert means[everything][1] - means[everything][0] > 10
     assert means[alone][1] == pytest.approx(means[alone][0], abs=1e-9)
-    both = [mapped(Reinhard.fit(image, target, alone), tissue) for image in (tissue, half)]
-    np.testing.assert_array_equal(*both)
+    one, other = (mapped(Reinhard.fit(image, target, alone), tissue) for image in (tissue, half))
+    np.testing.assert_array_equal(one, other)
