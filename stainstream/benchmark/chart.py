@@ -11,9 +11,11 @@ from .rows import PAPER_FPS, Row
 
 __all__ = ["chart"]
 
+_INPUTS = 3  # more would not fit on a page
+
 
 def chart(rows: Sequence[Row], file: Path) -> None:
-    """Draw frames a second of 512x512, on a logarithmic axis, with the paper's figure as a line.
+    """Draw frames a second of 512x512 of the first three inputs, on a logarithmic axis, beside the paper's figure.
 
     Parameters
     ----------
@@ -31,7 +33,8 @@ def chart(rows: Sequence[Row], file: Path) -> None:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingExtra(f"cannot draw {file}", "matplotlib", "bench") from error
-    shown = [each for each in rows if each.size == "512x512"]
+    inputs = list(dict.fromkeys(each.input for each in rows))[:_INPUTS]
+    shown = [each for each in rows if each.size == "512x512" and each.input in inputs]
     shown.sort(key=lambda each: each.fps)
     figure = Figure(figsize=(9, 0.24 * len(shown) + 1.2), layout="constrained")
     axes = figure.subplots()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,19 +125,19 @@ def _call(name: str, run: Run, batch: RGB8, out: RGB8) -> Callable[[], object]:
 
 
 def _rate(name: str, run: Run, image: RGB8, threads: int, seconds: float) -> float:
-    """Frames a second of `threads` threads together."""
+    """Frames a second of `threads` threads together, all warmed up before the first one starts."""
+    ready = threading.Barrier(threads)
 
-    def work(_: int) -> int:
+    def work(_: int) -> float:
         mine = image.copy()[None]
         call, done = _call(name, run, mine, np.empty_like(mine)), 0
         call()
-        while time.perf_counter() < end:
+        ready.wait()
+        start = time.perf_counter()
+        while (spent := time.perf_counter() - start) < seconds or not done:
             call()
             done += 1
-        return done
+        return done / spent
 
     with ThreadPoolExecutor(threads) as pool:
-        start = time.perf_counter()
-        end = start + seconds
-        done = sum(pool.map(work, range(threads)))
-    return done / (time.perf_counter() - start)
+        return sum(pool.map(work, range(threads)))

@@ -97,10 +97,20 @@ PROFILES: Mapping[str, Conventions] = {
         unmix="lasso",
         keep_glass=False,
     ),
-    "stream": Conventions(tissue_only=True, skip_ink=True, interpolation="linear", rounding="nearest"),
+    "stream": Conventions(
+        tissue_only=True,
+        tissue="luminosity",
+        threshold=0.8,
+        skip_ink=True,
+        white=255.0,
+        offset=0,
+        interpolation="linear",
+        rounding="nearest",
+    ),
 }
 """``"torchstain"``: torchstain 1.4.1 (and stainx 0.1.6), but glass is kept. ``"staintools"``: StainTools 2.1.2 to the
-digit, which the paper's Table 1 was made with. ``"stream"``: torchstain's equations for a live feed, of tissue only."""
+digit, which the paper's Table 1 was made with. ``"stream"``: what we recommend for a live feed, namely StainTools' mask
+and white, plain least squares, and statistics of nothing but tissue."""
 
 Profile = str | Conventions
 """A profile's name, or conventions of one's own."""
