@@ -44,7 +44,9 @@ def write_image(path: Path, frame: Frame, quality: int = 95, compression: int = 
 
 def _encoded(path: Path, frame: Frame, quality: int, compression: int) -> memoryview:
     suffix = path.suffix.lower()
-    asked = f"cannot encode frame {frame.seq} ({frame.width}x{frame.height}) as {suffix or 'a file without a suffix'}"
+    asked = (
+        f"cannot encode frame {frame.seq} ({frame.width}x{frame.height}) as {suffix[1:] or 'a file without a suffix'}"
+    )
     try:
         done, data = cv2.imencode(suffix, bgr(frame), _parameters(suffix, quality, compression))
     except cv2.error as error:

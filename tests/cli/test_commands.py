@@ -16,6 +16,7 @@ import pytest
 import zmq
 
 import stainstream as ss
+from stainstream.opencv import quiet
 
 from .conftest import Command
 
@@ -82,6 +83,7 @@ def test_a_signal_finishes_open_files_and_ends_with_0(tmp_path: Path, number: si
     assert time.monotonic() - start < 2.0
     assert process.returncode == 0
     assert "captured" in rest
+    quiet()  # or FFmpeg would never be quiet again in this process
     video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert video.isOpened()
     assert video.read()[0]
