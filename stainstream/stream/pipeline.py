@@ -15,6 +15,7 @@ from stainstream.color.convert import to_rgb8
 from stainstream.engines import Engine
 from stainstream.errors import EngineError, FrameError, SinkError
 from stainstream.frame import Frame, PixelFormat
+from stainstream.resource import Resource
 from stainstream.sinks import Sink
 from stainstream.sources import Source
 
@@ -97,26 +98,35 @@ class Pipeline:
             If one cannot be opened, if the source is lost in mid-stream, or if a sink fails in a lossless stream. The
             counters stay readable through `report`.
         """
+        threads = self._threads()
         with ExitStack() as stack:
-            for sink in self.sinks.values():
-                stack.enter_context(sink)
-            stack.enter_context(self.source)
-            threads = self._threads()
-            for thread in threads:
+            for name, part in {
+                **{f"sink {name}": sink for name, sink in self.sinks.items()},
+                "capture": self.source,
+            }.items():
+                part.open()
+                stack.callback(self._release, part, threads[name])
+            for thread in threads.values():
                 thread.start()
-            self._watch(threads, tick, every)
-            if any(thread.is_alive() for thread in threads):
-                stack.pop_all()  # Closing what a hanging thread still uses could hang as well.
-                _log.error("gave up on %s, which did not stop", ", ".join(t.name for t in threads if t.is_alive()))
+            self._watch(list(threads.values()), tick, every)
         if self._error is not None:
             raise self._error
         return self.report()
 
-    def _threads(self) -> list[threading.Thread]:
+    def _threads(self) -> dict[str, threading.Thread]:
+        """What is to run at the same time, by name, not yet started."""
         jobs: list[tuple[str, Callable[[], None]]] = [("capture", self._capture)]
         jobs += [("normalize", self._normalize)] if self.engine is not None else []
         jobs += [(f"sink {name}", partial(self._deliver, name)) for name in self.sinks]
-        return [threading.Thread(target=self._guard, args=(job,), name=name, daemon=True) for name, job in jobs]
+        return {name: threading.Thread(target=self._guard, args=(job,), name=name, daemon=True) for name, job in jobs}
+
+    @staticmethod
+    def _release(part: Resource, thread: threading.Thread) -> None:
+        """Close a source or a sink, unless its thread hangs in it: closing it could hang as well."""
+        if thread.is_alive():
+            _log.error("gave up on %s, which did not stop", thread.name)
+        else:
+            part.close()
 
     def _watch(self, threads: list[threading.Thread], tick: Callable[[Report], None] | None, every: float) -> None:
         began = ticked = time.monotonic()

@@ -79,7 +79,7 @@ class Deaf(Source):
         super().__init__("deaf", Settings())
 
     def __iter__(self) -> Iterator[Frame]:
-        yield Frame(np.zeros((2, 2, 3), np.uint8), PixelFormat.RGB8)
+        yield Frame(np.zeros((16, 16, 3), np.uint8), PixelFormat.RGB8)
         time.sleep(30)
 
 
@@ -198,6 +198,13 @@ def test_a_source_that_hangs_is_left_behind(normalize: ss.Normalizer) -> None:
     report = pipeline.run()
     assert time.monotonic() - start < 2.2
     assert report.delivered == 1
+
+
+def test_files_are_finished_though_the_source_hangs(normalize: ss.Normalizer, tmp_path: Path) -> None:
+    """A camera whose driver hangs must not cost the recording."""
+    video = tmp_path / "out.mp4"
+    ss.Pipeline(Deaf(), normalize.engine, {"video": ss.open_sink(str(video))}, seconds=0.2).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]  # and no part of one
 
 
 def test_without_an_engine_frames_pass_unchanged() -> None:
