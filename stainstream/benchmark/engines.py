@@ -67,7 +67,7 @@ def engines(
             with ExitStack() as stack:
                 runs: dict[str, Run] = {_COPY: np.copy}
                 for each in TABLE:
-                    if each.name.startswith("lut"):
+                    if each.name.startswith("lut") and not each.hardware:
                         runs[each.name] = stack.enter_context(load(name, each.name, count)).engine
                 everyone = runs | peers(model, count)
                 if count == 1 and threads > 1:

@@ -13,7 +13,7 @@ from stainstream.engines.net_onnx import NetOnnx
 from stainstream.frame import RGB8
 from stainstream.model import Model, Network
 
-__all__ = ["Run", "peers"]
+__all__ = ["Run", "peers", "torch_network"]
 
 Run: TypeAlias = Callable[[RGB8], RGB8]
 """uint8 (n, height, width, 3) in and out."""
@@ -47,7 +47,7 @@ def _openvino(model: Model, threads: int) -> Run:
 def _torch(model: Model, threads: int) -> Run:
     import torch
 
-    network = _torch_network(model.network)
+    network = torch_network(model.network)
     nearest = model.card is None or model.card.rounding == "nearest"
 
     def run(batch: RGB8) -> RGB8:
@@ -61,7 +61,7 @@ def _torch(model: Model, threads: int) -> Run:
     return run
 
 
-def _torch_network(path: Path) -> Any:
+def torch_network(path: Path) -> Any:
     """The convolutions of an exported StainNet, as torch has them."""
     import onnx
     import torch

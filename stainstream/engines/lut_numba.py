@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stainstream.color.lut import COLORS, Lut
+from stainstream.config import Settings
 from stainstream.errors import EngineError
 from stainstream.frame import RGB8
 
@@ -28,8 +29,8 @@ class LutNumba(Engine):
     computes indices in vectors and loads one by one. The faster one here is found out when the engine opens.
     """
 
-    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
-        super().__init__(artifact, threads)
+    def __init__(self, artifact: Artifact, threads: int | None = None, options: Settings | None = None) -> None:
+        super().__init__(artifact, threads, options)
         assert isinstance(artifact, Lut)
         self._lut = artifact
         self._cells: NDArray[np.uint32] = np.empty(0, np.uint32)

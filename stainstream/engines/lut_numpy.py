@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stainstream.color.lut import Lut, colors_of, index_of
+from stainstream.config import Settings
 from stainstream.frame import RGB8
 
 from .base import Artifact, Engine
@@ -17,8 +18,8 @@ _ROWS = 1 << 16  # pixels at a time, so that the indices of a large frame do not
 class LutNumpy(Engine):
     """Looks every pixel up with NumPy's own indexing; what all other table engines must equal."""
 
-    def __init__(self, artifact: Artifact, threads: int | None = 1) -> None:
-        super().__init__(artifact, threads=1 if threads is None else threads)
+    def __init__(self, artifact: Artifact, threads: int | None = 1, options: Settings | None = None) -> None:
+        super().__init__(artifact, 1 if threads is None else threads, options)
         assert isinstance(artifact, Lut)
         self._table = artifact.table
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from stainstream.color.lut import COLORS, Lut
 from stainstream.engines import TABLE, Engine
 from stainstream.engines.kernels import KERNELS
 from stainstream.engines.lut_numba import LutNumba
-from stainstream.engines.net_onnx import NetOnnx
 from stainstream.frame import RGB8
 
-__all__ = ["KINDS", "all_colors", "looked_up", "scrambled"]
+__all__ = ["EVERY", "KINDS", "all_colors", "looked_up", "scrambled"]
 
 
 def _forced(forced: Callable[[int, int, int, int], None]) -> type[Engine]:
@@ -27,14 +27,17 @@ def _forced(forced: Callable[[int, int, int, int], None]) -> type[Engine]:
     return Forced
 
 
-def _kinds() -> dict[str, type[Engine]]:
-    installed = {row.name: row.load() for row in TABLE if row.missing is None}
-    tables = {name: kind for name, kind in installed.items() if kind is not NetOnnx}
-    return tables | {f"lut_numba {kernel.__name__}": _forced(kernel) for kernel in KERNELS}
+_ROWS = [row for row in TABLE if row.name.startswith("lut") and row.missing is None]
+_FORCED = {f"lut_numba {kernel.__name__}": _forced(kernel) for kernel in KERNELS}
 
+KINDS = {row.name: row.load() for row in _ROWS if row.lacking is None} | _FORCED
+"""Each table engine that works here, and each kernel of `LutNumba` by itself."""
 
-KINDS = _kinds()
-"""Each table engine that is installed, and each kernel of `LutNumba` by itself."""
+EVERY = [
+    *(pytest.param(row.name, marks=[pytest.mark.gpu] if row.hardware else []) for row in _ROWS),
+    *_FORCED,
+]
+"""The same, for `pytest.mark.parametrize`; those that need a GPU are skipped where there is none."""
 
 
 def scrambled() -> Lut:

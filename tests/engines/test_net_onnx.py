@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from stainstream.engines.net_onnx import NetOnnx
+from stainstream.engines.gpu import absent
+from stainstream.engines.net_onnx import NetOnnx, _free_axes
 from stainstream.errors import EngineError
 from stainstream.frame import RGB8
 from stainstream.model import Network
@@ -130,3 +131,48 @@ def test_a_network_that_gives_no_bytes_is_an_error(tmp_path: Path) -> None:
     path = graph.save(tmp_path / "float.onnx", kind=TensorProto.FLOAT)
     with NetOnnx(_network(path)) as engine, pytest.raises(EngineError, match="'float' failed on shape"):
         engine(_noise(4, 6, 3))
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_gpus_provider_runs_or_is_refused_never_replaced(path: Path, provider: str) -> None:
+    options = NetOnnx.Options(provider=provider)  # type: ignore[arg-type]
+    engine = NetOnnx(_network(path), options=options)
+    name = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[provider]
+    if name not in onnxruntime.get_available_providers():
+        with pytest.raises(EngineError, match=rf"cannot run 'blur' with {name}: the installed onnxruntime") as caught:
+            engine.open()
+        assert "pip install 'stainstream[onnx-gpu]'" in str(caught.value)
+    elif (reason := absent()) is not None:
+        with pytest.raises(EngineError, match=reason):
+            engine.open()
+    else:
+        with engine:
+            assert name in engine.detail
+            np.testing.assert_allclose(engine(_noise(64, 64, 3)), _runtime(path, _noise(1, 64, 64, 3))[0], atol=1)
+    assert not engine.is_open
+
+
+@pytest.mark.gpu
+def test_what_onnx_runtime_would_replace_in_silence_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor's package, asked for CUDA: it makes a session on the processor."""
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("the installed onnxruntime has CUDA")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    engine = NetOnnx(_network(path), options=NetOnnx.Options(provider="cuda"))
+    with (
+        pytest.warns(UserWarning, match="not in available"),
+        pytest.raises(EngineError, match="cannot run 'blur' with"),
+    ):
+        engine.open()
+
+
+def test_it_says_that_the_processor_runs(path: Path) -> None:
+    with NetOnnx(_network(path), options=NetOnnx.Options(provider="cpu")) as engine:
+        assert engine.detail.endswith("CPUExecutionProvider")
+
+
+def test_the_axes_that_are_free_are_found_by_name(path: Path, tmp_path: Path) -> None:
+    assert _free_axes(path) == ("N", "H", "W", "")
+    graph = Graph()
+    graph.add("Identity")
+    assert _free_axes(graph.end().save(tmp_path / "fixed.onnx", shape=("N", 4, 5, 3))) == ("N", "", "", "")

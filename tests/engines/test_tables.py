@@ -18,7 +18,7 @@ from stainstream.engines import Engine
 from stainstream.errors import EngineError, FrameError
 from stainstream.frame import RGB8
 from stainstream.model import Network
-from tests.engines.tables import KINDS, looked_up, scrambled
+from tests.engines.tables import EVERY, KINDS, looked_up, scrambled
 
 GUARD = 128
 LENGTHS = sorted(
@@ -33,7 +33,7 @@ def lut() -> Lut:
     return scrambled()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=EVERY)
 def engine(request: pytest.FixtureRequest, lut: Lut) -> Iterator[Engine]:
     with KINDS[request.param](lut, 3) as opened:
         yield opened
@@ -210,7 +210,7 @@ def test_a_wrong_output_is_refused_before_anything_is_written(engine: Engine, ki
     assert not np.frombuffer(WRONG_OUT[kind], np.uint8).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_it_works_only_while_it_is_open(kind: str, lut: Lut) -> None:
     image = _noise((5, 7, 3))
     engine = KINDS[kind](lut, 2)
@@ -223,7 +223,7 @@ def test_it_works_only_while_it_is_open(kind: str, lut: Lut) -> None:
             engine(image)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_closing_under_a_running_call_gives_the_right_frame_or_an_error(kind: str, lut: Lut) -> None:
     image = _noise((1, BIG, 3))
     expected = looked_up(lut, image)
@@ -247,7 +247,7 @@ def test_closing_under_a_running_call_gives_the_right_frame_or_an_error(kind: st
             assert {each.result() for each in running} == {"closed"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_a_network_is_refused_with_a_reason(kind: str, tmp_path: Path) -> None:
     network = Network(tmp_path / "a.onnx", "blur", "00")
     assert KINDS[kind].incompatible(network) == "it is not pixelwise, so it has no table"
@@ -255,7 +255,7 @@ def test_a_network_is_refused_with_a_reason(kind: str, tmp_path: Path) -> None:
         KINDS[kind](network)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_what_a_word_holds_beyond_its_three_bytes_does_not_count(kind: str, lut: Lut) -> None:
     dirty = Lut(lut.table | np.uint32(0xAB000000), "dirty")
     image = _noise((3, 400, 3))
@@ -263,7 +263,7 @@ def test_what_a_word_holds_beyond_its_three_bytes_does_not_count(kind: str, lut:
         assert np.array_equal(engine(image), looked_up(lut, image))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_a_table_may_be_a_view(kind: str, lut: Lut) -> None:
     wide = np.repeat(lut.table, 2)
     image = _noise((3, 400, 3))
