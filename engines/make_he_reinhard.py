@@ -17,6 +17,7 @@ import numpy as np
 
 from stainstream.color.convert import to_rgb8
 from stainstream.color.lut import colors_of, quantize
+from stainstream.color.surveyor import of
 from stainstream.frame import RGB8
 from stainstream.model import Card
 from stainstream.normalizers.network import PixelwiseNetwork
@@ -76,6 +77,7 @@ def main() -> None:
         notes="A stand-in until a student of a StainGAN teacher is trained: it knows one scanner only. "
         "Its target is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass kept.",
     )
+    card = msgspec.structs.replace(card, survey=of(source, card.source, "CC0-1.0"))
     model = export(network, FOLDER, card)
     normalize = PixelwiseNetwork.read(model.network)
     card = msgspec.structs.replace(card, metrics=metrics(normalize, reinhard, source))

@@ -1,129 +1,136 @@
-"""From weights to a model folder: ``model.onnx`` and ``card.toml``."""
+"""From weights to a model folder, or to a bare ONNX file."""
 
 from __future__ import annotations
 
+import io
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from stainstream.color.lut import Rounding, quantize
 from stainstream.errors import ModelError
+from stainstream.frame import RGB8
 from stainstream.model import Card, Model, write
 from stainstream.normalizers.network import PixelwiseNetwork
 
-from .networks import StainNet
+from .checkpoint import read_tensors
+from .graph import STRIDE, Net, Tensors, graph_of
+from .networks import ResnetGenerator, StainNet
+from .runner import run
 
-__all__ = ["export", "graph_of", "read_weights"]
+__all__ = ["checked", "described", "export", "read_weights", "weights_of"]
 
-_OPSET = 17
-_SAMPLES = 1 << 16
+_COLORS = 1 << 16
+_IMAGES = ((2, 24, 20), (1, 33, 27))  # one of them is padded
+_FLOATS_DIFFER = 1e-3  # a quarter of a level
 
 
-def read_weights(path: Path) -> StainNet:
-    """Read a StainNet checkpoint, such as the authors' ``.pth`` files; nothing in it is executed.
+def read_weights(path: Path) -> Net:
+    """Read a checkpoint of a StainNet or of a StainGAN's generator; nothing in it is executed.
 
     Raises
     ------
     ModelError
-        If the file is missing, holds anything but tensors, or is another network's.
+        If the file is missing, holds anything but tensors, or is another network's: the keys that differ are named.
     """
+    weights = read_tensors(path)
+    generator = any(key.removeprefix("module.").startswith("model.") for key in weights)
+    kind: type[Net] = ResnetGenerator if generator else StainNet
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}", error.strerror or str(error)) from error
-    except Exception as error:  # torch promises no type: damaged files end in a dozen of them
-        raise ModelError(f"refusing {path}", "it is not a file of tensors") from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
-    ):
-        raise ModelError(f"refusing {path}", "it does not hold a dictionary of tensors")
-    try:
-        return StainNet.of(weights)
+        return kind.of(weights)
     except (RuntimeError, IndexError, TypeError) as error:
-        raise ModelError(f"cannot use {path}", f"it is not a StainNet checkpoint: {error}") from error
+        raise ModelError(f"cannot use {path}", f"it is not a {kind.__name__} checkpoint: {error}") from error
 
 
-def graph_of(network: StainNet, rounding: Rounding) -> onnx.ModelProto:
-    """The network as ONNX, uint8 (N, H, W, 3) in and out, all scaling inside.
-
-    The order of casts is the one that ONNX Runtime and TensorRT both take: uint8 meets nothing but Cast.
-    """
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = []
-    last = "rgb"
-
-    def add(kind: str, *values: NDArray[Any] | float, **attributes: Any) -> None:
-        nonlocal last
-        inputs = [last]
-        for value in values:
-            name = f"c{len(constants)}"
-            constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
-            inputs.append(name)
-        last = f"{kind.lower()}{len(nodes)}"
-        nodes.append(helper.make_node(kind, inputs, [last], **attributes))
-
-    add("Cast", to=TensorProto.FLOAT)
-    for kind, value in (("Div", 255.0), ("Sub", 0.5), ("Div", 0.5)):
-        add(kind, value)
-    add("Transpose", perm=[0, 3, 1, 2])
-    for layer in network.rgb_trans:
-        if isinstance(layer, torch.nn.Conv2d):
-            assert layer.bias is not None
-            add("Conv", layer.weight.detach().numpy(), layer.bias.detach().numpy(), kernel_shape=[1, 1])
-        else:
-            add("Relu")
-    for kind, value in (("Mul", 0.5), ("Add", 0.5), ("Mul", 255.0)):
-        add(kind, value)
-    add("Transpose", perm=[0, 2, 3, 1])
-    add("Clip", 0.0, 255.0)
-    if rounding == "nearest":
-        add("Round")
-    add("Cast", to=TensorProto.UINT8)
-    nodes[-1].output[0] = "normalized"
-    return _model(nodes, constants)
+def weights_of(network: Net) -> bytes:
+    """A checkpoint: the network's weights and nothing else, as ``torch.save`` writes them."""
+    data = io.BytesIO()
+    torch.save(dict(network.state_dict()), data)
+    return data.getvalue()
 
 
-def _model(nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto]) -> onnx.ModelProto:
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "H", "W", 3]) for name in ("rgb", "normalized")
-    ]
-    graph = helper.make_graph(nodes, "StainNet", ends[:1], ends[1:], constants)
-    # IR version 9 is what runtimes of the last three years read.
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=9)
-    model.producer_name = "stainstream"
-    onnx.checker.check_model(model, full_check=True)
-    return model
+def described(network: Net) -> str:
+    """What a card calls the method of `network`."""
+    if isinstance(network, ResnetGenerator):
+        return f"StainGAN generator (ResNet, {sum(hasattr(layer, 'conv_block') for layer in network.model)} blocks)"
+    sizes = [layer.kernel_size for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    neighbors = sum(size != (1, 1) for size in sizes)
+    return f"StainNet with {neighbors} of {len(sizes)} convolutions 3x3" if neighbors else "StainNet"
 
 
-def export(network: StainNet, folder: Path, card: Card) -> Model:
-    """Write `network` as a model folder, after checking the written graph against torch.
+def export(network: Net, folder: Path, card: Card) -> Model:
+    """Write `network` as a model folder, after checking the written graph against torch; see `checked`.
 
     Raises
     ------
     ModelError
-        If the graph differs from torch by more than one level anywhere, or the folder cannot be written.
+        If the graph differs from torch, or the folder cannot be written.
     """
-    data = graph_of(network, card.rounding).SerializeToString()
+    return write(folder, checked(network, card.rounding), card)
+
+
+def checked(network: Net, rounding: Rounding, tensors: Tensors = "uint8") -> bytes:
+    """An ONNX file's bytes, checked against torch: at random colors, and on images of several sizes.
+
+    ONNX Runtime runs the graph, or, where it is not installed, ONNX's own reference.
+
+    Raises
+    ------
+    ModelError
+        If the graph differs from torch by more than one level, or 0.001 of float tensors, anywhere.
+    """
+    data: bytes = graph_of(network, rounding, tensors).SerializeToString()
+    if tensors == "uint8" and _pixelwise(network):
+        _check_colors(network, data)
+    for shape in _IMAGES:
+        _check_images(network, data, rounding, np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8))
+    return data
+
+
+def _pixelwise(network: Net) -> bool:
+    return all(layer.kernel_size == (1, 1) for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+
+
+def _check_colors(network: Net, data: bytes) -> None:
+    """The way to a table: the graph evaluated in float64."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "model.onnx"
         file.write_bytes(data)
-        _check(network, PixelwiseNetwork.read(file, card.name))
-    return write(folder, data, card)
+        graph = PixelwiseNetwork.read(file)
+    colors = np.random.default_rng(0).random((_COLORS, 3))
+    expected = _torch(network, colors.T[None, :, :, None])[0, :, :, 0].T
+    _same_bytes(quantize(expected), quantize(graph(colors)))
 
 
-def _check(network: StainNet, graph: PixelwiseNetwork) -> None:
-    colors = np.random.default_rng(0).random((_SAMPLES, 3))
-    image = torch.from_numpy((colors.T[None, :, :, None] * 2 - 1).astype(np.float32))
-    expected = network(image).numpy()[0, :, :, 0].T * 0.5 + 0.5
-    if not np.isfinite(expected).all():
+def _check_images(network: Net, data: bytes, rounding: Rounding, rgb: RGB8) -> None:
+    expected = _torch(network, rgb.transpose(0, 3, 1, 2) / 255.0)
+    result = run(data, rgb)
+    if result.dtype == np.uint8:
+        _same_bytes(quantize(expected, rounding).transpose(0, 2, 3, 1), result)
+    elif not np.allclose(expected.clip(0, 1), result, rtol=0, atol=_FLOATS_DIFFER):
+        raise _other(f"{np.abs(expected.clip(0, 1) - result).max():.2g}")
+
+
+def _torch(network: Net, image: NDArray[Any]) -> NDArray[Any]:
+    """(n, 3, height, width) in [0, 1] by torch, padded as the graph pads."""
+    given = torch.from_numpy(image.astype(np.float32)) * 2 - 1
+    height, width = given.shape[2:]
+    if isinstance(network, ResnetGenerator):
+        given = torch.nn.functional.pad(given, (0, -width % STRIDE, 0, -height % STRIDE), mode="reflect")
+    result: NDArray[Any] = network(given)[:, :, :height, :width].numpy() * 0.5 + 0.5
+    if not np.isfinite(result).all():
         raise ModelError("cannot export the network", "its weights give no numbers")
-    difference = np.abs(quantize(expected).astype(int) - quantize(graph(colors)).astype(int)).max()
-    if difference > 1:
-        raise ModelError("the exported graph is not the network", f"they differ by {difference} levels")
+    return result
+
+
+def _same_bytes(expected: RGB8, result: RGB8) -> None:
+    if (difference := np.abs(expected.astype(int) - result).max()) > 1:
+        raise _other(f"{difference} levels")
+
+
+def _other(difference: str) -> ModelError:
+    return ModelError("the exported graph is not the network", f"they differ by {difference}")

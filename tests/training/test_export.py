@@ -21,7 +21,8 @@ from stainstream.errors import ModelError  # noqa: E402
 from stainstream.frame import RGB8  # noqa: E402
 from stainstream.model import Network, find  # noqa: E402
 from stainstream.normalizers.network import PixelwiseNetwork  # noqa: E402
-from stainstream.training.export import export, graph_of, read_weights  # noqa: E402
+from stainstream.training.export import export, read_weights  # noqa: E402
+from stainstream.training.graph import Net, graph_of  # noqa: E402
 from stainstream.training.networks import StainNet  # noqa: E402
 from tests.graphs import card  # noqa: E402
 
@@ -33,7 +34,7 @@ def _network(seed: int = 0, channels: int = 32, layers: int = 3) -> StainNet:
     return StainNet(channels, layers).eval().requires_grad_(requires_grad=False)
 
 
-def _torch(network: StainNet, rgb: RGB8, rounding: Rounding) -> RGB8:
+def _torch(network: Net, rgb: RGB8, rounding: Rounding) -> RGB8:
     """The authors' way, in float64."""
     image = (torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].double() / 255 - 0.5) / 0.5
     levels = (network.double()(image) * 0.5 + 0.5).clamp(0, 1) * 255
@@ -205,8 +206,8 @@ def _without(key: str) -> dict[str, Any]:
 OTHERS: dict[str, tuple[Any, str]] = {
     "a key missing": (_without("rgb_trans.2.bias"), "rgb_trans.2.bias"),
     "a key more": (StainNet().state_dict() | {"extra.bias": torch.zeros(3)}, "extra.bias"),
-    "a 3x3 variant": (
-        StainNet().state_dict() | {"rgb_trans.0.weight": torch.zeros(32, 3, 3, 3)},
+    "a 5x5 layer": (
+        StainNet().state_dict() | {"rgb_trans.0.weight": torch.zeros(32, 3, 5, 5)},
         "size mismatch for rgb_trans.0.weight",
     ),
     "a layer named otherwise": ({"conv1.weight": torch.zeros(8, 3, 1, 1)}, "conv1.weight"),

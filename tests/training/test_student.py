@@ -1,0 +1,147 @@
+"""Training a student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from stainstream.api import load  # noqa: E402 (torch is optional)
+from stainstream.errors import ModelError, UsageError  # noqa: E402
+from stainstream.frame import RGB8  # noqa: E402
+from stainstream.sources.image import read_image  # noqa: E402
+from stainstream.training import pairs  # noqa: E402
+from stainstream.training.distil import Fast, Paper, Shape, fit_paper, likeness  # noqa: E402
+from stainstream.training.networks import ResnetGenerator, StainNet  # noqa: E402
+from stainstream.training.student import StudentSettings, train  # noqa: E402
+from stainstream.training.translate import steady, tensor, translate  # noqa: E402
+from tests.graphs import card  # noqa: E402
+
+TISSUE: RGB8 = np.ascontiguousarray(
+    read_image(Path(__file__).parents[2] / "stainstream/sources/tissue.jpg").image[:256, :256]
+)
+TAUGHT: RGB8 = np.clip(TISSUE.astype(int) * [0.6, 0.7, 0.9] + 10, 0, 255).astype(np.uint8)
+PAIRS = pairs.Pairs([TISSUE], [TAUGHT], "a map")
+
+
+def test_the_fast_recipe_learns_keeps_white_and_becomes_a_table(tmp_path: Path) -> None:
+    settings = StudentSettings(recipe=Fast(steps=300, pixels=4096), tile=64)
+    model = train(PAIRS, settings, tmp_path / "mine", card())
+    assert model.card is not None
+    metrics = model.card.metrics
+    assert metrics["psnr_to_teacher_db"] > 25
+    assert metrics["white_shift_levels"] <= 2
+    assert "StainNet" in model.card.method
+    assert "fast" in model.card.method
+    with load(tmp_path / "mine", "lut_numpy") as normalize:
+        white = np.full((16, 16, 3), 255, np.uint8)
+        assert np.abs(normalize(white).astype(int) - 255).max() <= 2
+    for file in ("preview.jpg", "student.pth", "losses.csv", "losses.png"):
+        assert (tmp_path / "mine" / file).stat().st_size > 0
+
+
+def test_the_papers_recipe_improves_and_keeps_the_best(tmp_path: Path) -> None:
+    tiles, tests = pairs.cut(PAIRS, 32, 0, 0.3)
+    assert (len(tiles), len(tests)) == (45, 19)
+    fit_paper(tiles, tests, Shape(), Paper(epochs=1), 0, tmp_path)
+    start = float((tmp_path / "losses.csv").read_text().splitlines()[1].split(",")[2])
+    network = fit_paper(tiles, tests, Shape(), Paper(epochs=12), 0, tmp_path)
+    reached = [float(row.split(",")[2]) for row in (tmp_path / "losses.csv").read_text().splitlines()[1:]]
+    assert max(reached) > start + 2
+    assert likeness(network, tests) == pytest.approx(max(reached))
+
+
+def test_the_papers_recipe_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles, tests = pairs.cut(PAIRS, 32, 0, 0.3)
+    whole = fit_paper(tiles, tests, Shape(), Paper(epochs=4), 0, tmp_path)
+    rows = (tmp_path / "losses.csv").read_bytes()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    # A state from the middle, as a kill after the second epoch leaves it: of the same schedule.
+    from stainstream.training import checkpoint, distil
+
+    class Killed(Exception):
+        pass
+
+    def save(path: Path, values: dict[str, object]) -> None:
+        kept(path, values)
+        if values["epoch"] == 2:
+            raise Killed
+
+    kept = checkpoint.save
+    monkeypatch.setattr(distil, "save", save)
+    with pytest.raises(Killed):
+        fit_paper(tiles, tests, Shape(), Paper(epochs=4), 0, tmp_path)
+    monkeypatch.undo()
+    again = fit_paper(tiles, tests, Shape(), Paper(epochs=4), 0, tmp_path, resume=True)
+    assert (tmp_path / "losses.csv").read_bytes() == rows
+    assert state["epoch"] == 4
+    image = tensor(TISSUE[None])
+    torch.testing.assert_close(again(image), whole(image), rtol=0, atol=0)
+
+
+def test_a_network_with_3x3_layers_learns_from_patches(tmp_path: Path) -> None:
+    settings = StudentSettings(recipe=Fast(steps=40, pixels=2048), shape=Shape(conv3x3=1), tile=64)
+    model = train(PAIRS, settings, tmp_path, card())
+    assert model.card is not None
+    assert "1 of 3 convolutions 3x3" in model.card.method
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for name, image in (("source", TISSUE), ("target", TAUGHT)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "1.png"), image[..., ::-1])
+    return tmp_path / "source", tmp_path / "target"
+
+
+def test_translated_tiles_are_paired_by_name(folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    source, target = folders
+    cv2.imwrite(str(source / "2.png"), TISSUE)
+    found = pairs.of(str(target), [source], [], 64)
+    np.testing.assert_array_equal(found.given[0], TISSUE)
+    np.testing.assert_array_equal(found.wanted[0], TAUGHT)
+    assert found.skipped == 1
+    assert "2.png" in caplog.text
+
+
+def test_a_checkpoint_teaches_by_its_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = ResnetGenerator(4, 1)
+    torch.save(network.state_dict(), tmp_path / "latest_net_G_A.pth")
+    found = pairs.of(str(tmp_path / "latest_net_G_A.pth"), [folders[0]], [], 64)
+    np.testing.assert_array_equal(found.wanted[0], translate(network.eval(), TISSUE, 256))
+
+
+def test_a_classic_method_teaches(folders: tuple[Path, Path]) -> None:
+    found = pairs.of("reinhard", [folders[0]], [folders[1]], 64)
+    before, after = (np.abs(each.astype(int) - TAUGHT).mean() for each in (TISSUE, found.wanted[0]))
+    assert after < before / 2
+    with pytest.raises(UsageError, match="--target"):
+        pairs.of("reinhard", [folders[0]], [], 64)
+
+
+def test_what_is_no_teacher_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no teacher 'unknown'.*reinhard"):
+        pairs.of("unknown", [folders[0]], [], 64)
+    torch.save(StainNet().state_dict(), tmp_path / "other.pth")
+    with pytest.raises(ModelError, match=r"missing model\.1\.bias.*unexpected rgb_trans\.0\.bias"):
+        pairs.of(str(tmp_path / "other.pth"), [folders[0]], [], 64)
+    (tmp_path / "pickle.pth").write_bytes(b"\x80\x02c__builtin__\nopen\n.")
+    with pytest.raises(ModelError, match="refusing"):
+        pairs.of(str(tmp_path / "pickle.pth"), [folders[0]], [], 64)
+
+
+def test_a_steady_network_treats_a_color_alike_in_every_image() -> None:
+    torch.manual_seed(0)
+    network = ResnetGenerator(4, 1).eval()
+    piece = TISSUE[:64, :64]
+    beside = [np.hstack([piece, np.full((64, 64, 3), level, np.uint8)]) for level in (0, 255)]
+    change = [np.abs(np.subtract(*(translate(network, each, 128)[:, :32].astype(int) for each in beside))).max()]
+    steady(network, [TISSUE])
+    change += [np.abs(np.subtract(*(translate(network, each, 128)[:, :32].astype(int) for each in beside))).max()]
+    assert change[0] > 3
+    assert change[1] <= 1
