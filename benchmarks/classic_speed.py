@@ -1,17 +1,21 @@
 """Speed of the classic methods beside their peers: ``python benchmarks/classic_speed.py RESULT.json``.
 
-Fitting one frame of 512x512, and normalizing a stream of them once fitted; peers that are installed run in turns with
-ours, on the same tissue and cores. torchstain: ``pip install torchstain``; StainTools: ``pip install --no-deps
-staintools spams-bin``. (A peer's normalizing fits its source again in every frame: its interface offers nothing else.)
+Fitting one frame of 512x512, normalizing one after the other, and a stream of them on all cores; peers
+run in turns with ours, on the same tissue: ``pip install torchstain stainx torch-staintools tiatoolbox``, and for
+StainTools ``pip install --no-deps staintools spams-bin``. One that cannot be imported gets a row with the reason.
+(A peer's normalizing fits its source again in every frame: its interface offers nothing else. torch-staintools can
+keep a stain matrix, which is a row of its own.)
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +27,14 @@ import stainstream.sources
 from stainstream.benchmark.rows import machine
 from stainstream.color.histogram import ColorCounts
 from stainstream.color.lut import bake, quantize
+from stainstream.color.transition import bake_coarsely
 from stainstream.frame import RGB8
 from stainstream.normalizers import TABLE
 from stainstream.normalizers.conventions import PROFILES
 from stainstream.normalizers.macenko import Macenko
 
-SECONDS = 3.0  # for each candidate, in turns
+SECONDS = float(os.environ.get("SECONDS", "3"))  # for each candidate, in turns
+ENOUGH = 3  # times that a slow candidate is run at least
 MANY = 200  # frames of a calibration
 
 Step = Callable[[RGB8], object]
@@ -81,15 +87,95 @@ def staintools_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
         yield "staintools", name, lambda x, e=each: e.fit(x.copy()), lambda x, e=each: e.transform(x.copy())
 
 
+def tiatoolbox_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
+    """As above."""
+    from tiatoolbox.tools import stainnorm
+
+    for name in ("reinhard", "macenko", "vahadane"):
+        each = stainnorm.get_normalizer(name)
+        each.fit(target.copy())
+        yield "tiatoolbox", name, lambda x, e=each: e.fit(x.copy()), lambda x, e=each: e.transform(x.copy())
+
+
+def stainx_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
+    """As above; uint8 tensors (1, 3, height, width)."""
+    import stainx
+    import torch
+
+    def tensor(image: RGB8) -> Any:
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous()[None]
+
+    for name, kind in (("reinhard", stainx.Reinhard), ("macenko", stainx.Macenko)):
+        each = kind(device="cpu")
+        each.fit(tensor(target))
+        yield (
+            "stainx",
+            name,
+            lambda x, e=each: e.fit(tensor(x)),
+            lambda x, e=each: e.transform(tensor(x))[0].permute(1, 2, 0).contiguous().numpy(),
+        )
+
+
+def torch_staintools_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
+    """As above; float tensors in [0, 1]. With a cache, the matrix of the source is not estimated again."""
+    import torch
+    from torch_staintools.normalizer import NormalizerBuilder
+
+    def tensor(image: RGB8) -> Any:
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous()[None].float() / 255
+
+    def normalize(each: Any, x: RGB8, **options: Any) -> Any:
+        with torch.inference_mode():
+            made = each(tensor(x), **options)
+            return (made[0].permute(1, 2, 0) * 255).to(torch.uint8).contiguous().numpy()
+
+    for name in ("reinhard", "macenko", "vahadane"):
+        each = NormalizerBuilder.build(name)
+        each.fit(tensor(target))
+        yield (
+            "torch-staintools",
+            name,
+            lambda x, e=each: e.fit(tensor(x)),
+            lambda x, e=each: normalize(e, x),
+        )
+    cached = NormalizerBuilder.build("macenko", use_cache=True)
+    cached.fit(tensor(target))
+    yield (
+        "torch-staintools, cached",
+        "macenko",
+        lambda x: cached.fit(tensor(x)),
+        lambda x: normalize(cached, x, cache_keys=["one"]),
+    )
+
+
+PEERS: dict[str, tuple[str, Callable[[RGB8], Iterator[tuple[str, str, Step, Step]]]]] = {
+    "torchstain": ("torchstain", torchstain_peers),
+    "staintools": ("staintools", staintools_peers),
+    "tiatoolbox": ("staintools", tiatoolbox_peers),
+    "stainx": ("torchstain", stainx_peers),
+    "torch_staintools": ("its own", torch_staintools_peers),
+}
+"""Package: whose conventions it follows, and its candidates."""
+
+
+def peers(target: RGB8) -> Iterator[dict[str, Any]]:
+    """Rows of the peers; one without a time, but with the reason, for a package that cannot be used here."""
+    for package, (profile, make) in PEERS.items():
+        try:
+            found = list(make(target))
+        except Exception as error:  # noqa: BLE001 - whatever another package raises is the row's content
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield {"by": package, "method": "", "profile": "", "step": "not measured", "reason": reason}
+            continue
+        for name, method, fit, normalize in found:
+            about = {"by": name, "method": method, "profile": profile}
+            yield about | {"step": "fit", "run": fit}
+            yield about | {"step": "normalize", "run": normalize}
+
+
 def candidates(tiles: list[RGB8]) -> list[dict[str, Any]]:
     """Rows to fill: what each candidate does with a frame."""
-    rows: list[dict[str, Any]] = []
-    peers = {"torchstain": torchstain_peers, "staintools": staintools_peers}
-    for package, make in peers.items():
-        if find_spec(package) is not None:
-            for name, method, fit, normalize in make(tiles[0]):
-                about = {"by": name, "method": method, "profile": package}
-                rows += [about | {"step": "fit", "run": fit}, about | {"step": "normalize", "run": normalize}]
+    rows = list(peers(tiles[0]))
     for plugin in TABLE:
         for profile, settings in PROFILES.items():
             kind, about = plugin.load(), {"by": "stainstream", "method": plugin.name, "profile": profile}
@@ -101,11 +187,64 @@ def candidates(tiles: list[RGB8]) -> list[dict[str, Any]]:
     return rows
 
 
+def ratios(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """For each method and step, how many times the frames a second of the fastest peer ours makes.
+
+    ``best``: each in the way that is best for it, one frame after the other or a thread for every core.
+    """
+    steps = {"fit": ["fit"], "normalize": ["normalize"], "stream": ["stream"], "best": ["normalize", "stream"]}
+    found: dict[str, dict[str, Any]] = {}
+    for method, step in product(("reinhard", "macenko", "vahadane"), steps):
+        timed = [row for row in rows if row["method"] == method and row["step"] in steps[step] and "fps" in row]
+        ours, theirs = (
+            max(
+                (row for row in timed if (row["by"] == "stainstream") is mine), key=lambda row: row["fps"], default=None
+            )
+            for mine in (True, False)
+        )
+        if ours and theirs:
+            ratio = round(float(ours["fps"] / theirs["fps"]), 1)
+            found[f"{method}, {step}"] = {"fastest peer": theirs["by"], "its fps": theirs["fps"], "times": ratio}
+    return found
+
+
+def streamed(run: Step, tiles: list[RGB8]) -> float:
+    """Frames a second when every core has a thread that normalizes frames of its own."""
+    cores = os.cpu_count() or 1
+    until = time.perf_counter() + SECONDS / 3
+
+    def work(first: int) -> int:
+        done = 0
+        while time.perf_counter() < until or not done:
+            run(tiles[(first + done) % len(tiles)])
+            done += 1
+        return done
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(cores) as pool:
+        frames = sum(pool.map(work, range(cores)))
+    return frames / (time.perf_counter() - start)
+
+
+def streams(rows: list[dict[str, Any]], tiles: list[RGB8]) -> list[dict[str, Any]]:
+    """A row for the stream of each that normalizes: the median of three turns."""
+    able = [row for row in rows if row["step"] == "normalize"]
+    turns = [[streamed(row["run"], tiles) for row in able] for _ in range(3)]
+    return [
+        {key: value for key, value in row.items() if key != "run"}
+        | {"step": "stream", "fps": round(float(np.median(fps)), 1), "threads": os.cpu_count()}
+        for row, fps in zip(able, zip(*turns, strict=True), strict=True)
+    ]
+
+
 def take_turns(rows: list[dict[str, Any]], tiles: list[RGB8]) -> None:
     """Run every candidate in short bursts until each has had its time; fill in medians and quartiles."""
+    rows = [row for row in rows if "run" in row]
     times: list[list[float]] = [[] for _ in rows]
     while min(map(sum, times)) < SECONDS:
         for row, taken in zip(rows, times, strict=True):
+            if sum(taken) > SECONDS and len(taken) > ENOUGH:
+                continue  # slow ones shall not be run as often as the quick ones' rounds ask for
             until = time.perf_counter() + SECONDS / 10
             while time.perf_counter() < until or not taken:
                 start = time.perf_counter()
@@ -115,10 +254,10 @@ def take_turns(rows: list[dict[str, Any]], tiles: list[RGB8]) -> None:
         del row["run"]
         low, middle, high = np.percentile(taken[1:] or taken, (25, 50, 75)) * 1e3
         row |= {
-            "ms_median": round(middle, 4),
-            "ms_q1": round(low, 4),
-            "ms_q3": round(high, 4),
-            "fps": round(1e3 / middle, 1),
+            "ms_median": round(float(middle), 4),
+            "ms_q1": round(float(low), 4),
+            "ms_q3": round(float(high), 4),
+            "fps": round(1e3 / float(middle), 1),
         }
 
 
@@ -137,6 +276,9 @@ def once(tiles: list[RGB8]) -> dict[str, float]:
         start = time.perf_counter()
         bake(fitted, fitted.name, fitted.rounding)
         results[f"{plugin.name}_bake_s"] = round(time.perf_counter() - start, 3)
+        start = time.perf_counter()
+        bake_coarsely(fitted, fitted.name, fitted.rounding)
+        results[f"{plugin.name}_coarse_bake_s"] = round(time.perf_counter() - start, 3)
     return results
 
 
@@ -144,12 +286,15 @@ def main() -> None:
     """Measure, print and write."""
     tiles = frames()
     rows = candidates(tiles)
+    parallel = streams(rows, tiles)
     take_turns(rows, tiles)
+    rows += parallel
     results = once(tiles)
-    for row in sorted(rows, key=lambda row: (row["step"], row["method"], row["ms_median"])):
-        print(row["step"], row["method"], row["by"], row["profile"], f"{row['ms_median']} ms", sep="\t")
-    print(results)
-    content = {"machine": machine(), "input": "tissue, 512x512", "once": results, "rows": rows}
+    for row in sorted(rows, key=lambda row: (row["step"], row["method"], -row.get("fps", 0.0))):
+        said = f"{row['fps']} frames/s" if "fps" in row else row["reason"]
+        print(row["step"], row["method"], row["by"], row["profile"], said, sep="\t")
+    print(results, ratios(rows), sep="\n")
+    content = {"machine": machine(), "input": "tissue, 512x512", "once": results, "ratios": ratios(rows), "rows": rows}
     Path(sys.argv[1]).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ from stainstream.normalizers.conventions import PROFILES
 from stainstream.normalizers.khan import Classifier, describe, features
 from stainstream.normalizers.macenko import Macenko
 from stainstream.normalizers.stains import unmix
-from stainstream.normalizers.store import lines
+from stainstream.toml import lines
 
 SAMPLES = 1000  # colors of a tile that are looked at
 STAININGS = 4  # of a tile, besides its own

@@ -14,11 +14,12 @@ import cv2
 import msgspec
 import numpy as np
 
+from stainstream.color.survey import Survey
+from stainstream.color.surveyor import gather
 from stainstream.normalizers import TABLE
 from stainstream.normalizers.conventions import PROFILES
 from stainstream.normalizers.fitted import Reference
 from stainstream.normalizers.store import read_reference, save
-from stainstream.normalizers.survey import Survey, gather
 
 HERE = Path(__file__).parent
 CONVENTIONS = PROFILES["stream"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stainstream.errors import FrameError
 from stainstream.frame import RGB8, PixelFormat
 
-__all__ = ["to_rgb8"]
+__all__ = ["even", "to_rgb8"]
 
 _BAYER = {
     # OpenCV names a filter array by its second row's second and third pixel, PFNC by its first two: RG is its BG.
@@ -105,3 +105,15 @@ def _demosaic(image: NDArray[Any], format: PixelFormat) -> NDArray[Any]:
     )
     colored: NDArray[Any] = cv2.cvtColor(np.ascontiguousarray(wide), _BAYER[format.order])
     return colored[:height, :width]
+
+
+def even(rgb: RGB8) -> RGB8:
+    """An image with its last row and column doubled where it has an odd number, for who halves the color's resolution.
+
+    Examples
+    --------
+    >>> even(np.zeros((3, 4, 3), np.uint8)).shape
+    (4, 4, 3)
+    """
+    odd = rgb.shape[0] % 2, rgb.shape[1] % 2
+    return np.pad(rgb, ((0, odd[0]), (0, odd[1]), (0, 0)), "edge") if any(odd) else rgb

@@ -85,10 +85,13 @@ class ColorCounts:
         """The histogram of both sets of images together."""
         return ColorCounts(*_merge(self.words, self.shares, other.words, other.shares))
 
-    def faded(self, keep: float) -> ColorCounts:
-        """The same with `keep` (0 to 1) of its weight, for estimates that forget; shares are rounded down."""
+    def faded(self, keep: float, least: int = 1) -> ColorCounts:
+        """The same with `keep` (0 to 1) of its weight, for estimates that forget.
+
+        Shares are rounded down; colors with less than `least` are forgotten altogether, or they would pile up.
+        """
         shares = (self.shares * keep).astype(np.int64)
-        return ColorCounts(self.words[shares > 0], shares[shares > 0])
+        return ColorCounts(self.words[shares >= least], shares[shares >= least])
 
     def __len__(self) -> int:
         return len(self.words)

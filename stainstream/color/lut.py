@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,7 +134,11 @@ def bake(
         table[start : start + _CHUNK] = index_of(quantize(result, rounding))
 
     # One BLAS thread a chunk: its own threads cost more than they bring on products this thin.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for _ in pool.map(fill, range(0, COLORS, _CHUNK)):
-            pass
+    with threadpool_limits(1, "blas"):
+        starts = range(0, COLORS, _CHUNK)
+        if threads == 1:  # on this very thread, so that its priority holds, and nobody waits while tasks are handed out
+            deque(map(fill, starts), maxlen=0)
+        else:
+            with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+                deque(pool.map(fill, starts), maxlen=0)
     return Lut(table, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,13 +111,15 @@ def _linear(rgb: Colors) -> Colors:
 
 def to_opencv_lab(colors: RGB8) -> NDArray[np.uint8]:
     """OpenCV's 8-bit L*a*b* of uint8 colors (..., 3): L* times 2.55, a* and b* plus 128, all rounded."""
-    return _converted(colors, cv2.COLOR_RGB2LAB)
+    return _converted(colors, "COLOR_RGB2LAB")
 
 
 def from_opencv_lab(lab: NDArray[np.uint8]) -> RGB8:
     """The uint8 colors of OpenCV's 8-bit L*a*b*, (..., 3)."""
-    return _converted(lab, cv2.COLOR_LAB2RGB)
+    return _converted(lab, "COLOR_LAB2RGB")
 
 
-def _converted(pixels: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(pixels.reshape(1, -1, 3), code), np.uint8).reshape(pixels.shape)
+def _converted(pixels: NDArray[np.uint8], how: str) -> NDArray[np.uint8]:
+    import cv2  # which models that are no classic method never need
+
+    return np.asarray(cv2.cvtColor(pixels.reshape(1, -1, 3), getattr(cv2, how)), np.uint8).reshape(pixels.shape)

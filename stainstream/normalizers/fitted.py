@@ -14,13 +14,13 @@ from stainstream.color.histogram import ColorCounts, Weights
 from stainstream.color.lut import Colors, Rounding, quantize
 from stainstream.color.spaces import from_opencv_lab, to_opencv_lab
 from stainstream.color.stats import percentiles
+from stainstream.color.survey import Survey
 from stainstream.color.tissue import is_ink, keep_glass
 from stainstream.config import Settings
 from stainstream.errors import FrameError, UsageError
 from stainstream.frame import RGB8
 
 from .conventions import PROFILES, Conventions, Profile, conventions
-from .survey import Survey
 
 __all__ = ["Fitted", "Images", "Reference", "Statistics", "enough_tissue", "tissue_share"]
 
@@ -61,6 +61,8 @@ class Fitted(ABC, Generic[S]):
     target: S
     conventions: Conventions = field(default=PROFILES["torchstain"])
     name: str = ""
+    survey: Survey | None = field(default=None, compare=False, kw_only=True)
+    """What the frames of the source were, if known."""
 
     method: ClassVar[str]
     """The method's name, in tables and files."""
@@ -90,7 +92,7 @@ class Fitted(ABC, Generic[S]):
             If the profile is not known, or the reference has nothing for this method, or under other conventions.
         """
         settings = conventions(profile or (target.conventions if isinstance(target, Reference) else "torchstain"))
-        return cls(cls.study(frames, settings, "source"), cls._goal(target, settings), settings, cls.method)
+        return cls(cls.study(frames, settings, "source"), cls.goal(target, settings), settings, cls.method)
 
     @classmethod
     def study(cls, images: Images, settings: Conventions, side: str = "images") -> S:
@@ -151,7 +153,8 @@ class Fitted(ABC, Generic[S]):
         return self.conventions.rounding
 
     @classmethod
-    def _goal(cls, target: Images | Reference | S, settings: Conventions) -> S:
+    def goal(cls, target: Images | Reference | S, settings: Conventions) -> S:
+        """The statistics of a target, under `settings`; see `fit`."""
         if isinstance(target, Reference):
             return cls._of_reference(target, settings)
         if not isinstance(target, Statistics):

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from stainstream.config import Settings
+from stainstream.color.survey import Survey
 from stainstream.errors import UsageError
+from stainstream.toml import Document, lines, table, write
 
 from . import TABLE
 from .conventions import PROFILES, Conventions, conventions, profile_of
 from .fitted import Fitted, Reference, Statistics
-from .survey import Survey
 
-__all__ = ["find", "lines", "names", "read", "read_reference", "read_surveys", "save", "shelf"]
-
-S = TypeVar("S", bound=Settings)
-Tables = dict[str, dict[str, Any]]
+__all__ = ["find", "names", "read", "read_reference", "read_surveys", "save", "shelf"]
 
 _HEADER = "# What stainstream knows of a stain; docs/normalizers.md explains the keys.\n"
 _KEYS = ("name", "method")
@@ -60,7 +55,7 @@ def save(path: Path, what: Fitted[Any] | Reference, surveys: Mapping[str, Survey
     Parameters
     ----------
     path
-        A ``.toml`` file; it is overwritten.
+        A ``.toml`` file; it is replaced as a whole, or left as it was.
     what
         The statistics.
     surveys
@@ -79,16 +74,13 @@ def save(path: Path, what: Fitted[Any] | Reference, surveys: Mapping[str, Survey
         tables = {f"target.{method}": statistics for method, statistics in what.statistics.items()}
         surveys = {"target": what.survey} if what.survey else {}
     profile = {"profile": profile_of(what.conventions)} | msgspec.structs.asdict(what.conventions)
-    blocks = [lines(head), _table("conventions", profile)]
-    blocks += [_table(title, msgspec.to_builtins(each)) for title, each in tables.items()]
+    blocks = [lines(head), table("conventions", profile)]
+    blocks += [table(title, msgspec.to_builtins(each)) for title, each in tables.items()]
     for side, survey in surveys.items():
         plain = msgspec.to_builtins(survey)
         palette = plain.pop("palette")
-        blocks += [_table(f"survey.{side}", plain), _table(f"survey.{side}.palette", palette)]
-    try:
-        path.write_text(_HEADER + "\n".join(blocks), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}", error.strerror or str(error)) from error
+        blocks += [table(f"survey.{side}", plain), table(f"survey.{side}.palette", palette)]
+    write(path, _HEADER + "\n".join(blocks))
 
 
 def read(path: str | Path) -> Fitted[Any]:
@@ -115,117 +107,56 @@ def read_surveys(path: str | Path) -> dict[str, Survey]:
 
 
 class _Reader:
-    """Checks one file, table by table, so that errors can point into it."""
+    """Checks one file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.text = path.read_text(encoding="utf-8")
-            self.content = msgspec.toml.decode(self.text, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read {path}", f"it is not TOML: {error}") from error
-        except OSError as error:
-            raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
-        self._known(self.content, {*_KEYS, "conventions", "source", "target", "survey"}, "")
+        self._file = file = Document(path)
+        file.known(file.content, {*_KEYS, "conventions", "source", "target", "survey"})
         self.settings = self._conventions()
 
     def normalizer(self) -> Fitted[Any]:
         """The calibration."""
-        if "method" not in self.content:
+        content = self._file.content
+        if "method" not in content:
             raise UsageError(
-                f"cannot normalize with {self.path}",
+                f"cannot normalize with {self._file.path}",
                 "it has no method: it is a reference, without a source",
                 "fit a method to frames, with this as its target",
             )
-        method = str(self.content["method"])
+        method = str(content["method"])
         if method not in [row.name for row in TABLE]:
-            raise self._error("", "method", f"unknown method {method!r}; known are {', '.join(r.name for r in TABLE)}")
+            known = ", ".join(row.name for row in TABLE)
+            raise self._file.error("", "method", f"unknown method {method!r}; known are {known}")
         sides = [self._statistics(side, method) for side in ("source", "target")]
-        name = str(self.content.get("name", method))
-        return TABLE[method].load()(source=sides[0], target=sides[1], conventions=self.settings, name=name)
+        name = str(content.get("name", method))
+        survey = self.surveys().get("source")
+        return TABLE[method].load()(sides[0], sides[1], self.settings, name, survey=survey)
 
     def reference(self) -> Reference:
         """The target, under every method that is installed."""
-        methods = self._tables("target")
-        self._known(methods, {row.name for row in TABLE}, "target")
+        methods = self._file.tables("target")
+        self._file.known(methods, {row.name for row in TABLE}, "target")
         usable = [row.name for row in TABLE if row.name in methods and row.missing is None]
         statistics = {method: self._statistics("target", method) for method in usable}
-        name = str(self.content.get("name", self.path.stem))
+        name = str(self._file.content.get("name", self._file.path.stem))
         return Reference(statistics, self.settings, name, self.surveys().get("target"))
 
     def surveys(self) -> dict[str, Survey]:
         """What the frames were."""
-        found = self._tables("survey")
-        self._known(found, {"source", "target"}, "survey")
-        return {side: self._checked(values, Survey, f"survey.{side}") for side, values in found.items()}
+        found = self._file.tables("survey")
+        self._file.known(found, {"source", "target"}, "survey")
+        return {side: self._file.checked(values, Survey, f"survey.{side}") for side, values in found.items()}
 
     def _conventions(self) -> Conventions:
-        own = dict(self._tables("conventions"))
+        own = dict(self._file.tables("conventions"))
         profile = own.pop("profile", "torchstain")
         if profile not in PROFILES:
-            raise self._error("conventions", "profile", f"unknown profile {profile!r}; known are {', '.join(PROFILES)}")
-        return self._checked(msgspec.to_builtins(conventions(profile)) | own, Conventions, "conventions")
+            known = ", ".join(PROFILES)
+            raise self._file.error("conventions", "profile", f"unknown profile {profile!r}; known are {known}")
+        return self._file.checked(msgspec.to_builtins(conventions(profile)) | own, Conventions, "conventions")
 
     def _statistics(self, side: str, method: str) -> Statistics:
-        tables = self._tables(side)
+        tables = self._file.tables(side)
         if method not in tables:
-            raise self._error(side, method, f"there is no table [{side}.{method}]")
-        return self._checked(tables[method], TABLE[method].load().kind, f"{side}.{method}")
-
-    def _tables(self, name: str) -> dict[str, Any]:
-        tables = self.content.get(name, {})
-        if not isinstance(tables, dict):
-            raise self._error("", name, "it is no table")
-        return tables
-
-    def _known(self, values: Mapping[str, Any], known: set[str], table: str) -> None:
-        for key in values:
-            if key not in known:
-                raise self._error(table, key, f"unknown; known are {', '.join(sorted(known))}")
-
-    def _checked(self, values: Any, kind: type[S], table: str) -> S:
-        try:
-            return msgspec.convert(values, kind)
-        except msgspec.ValidationError as error:
-            reason, _, place = str(error).partition(" - at `$")
-            # The value's path; or an unknown or missing field of what is there; or what our own checks begin with.
-            *parents, key = [table, *re.findall(r"\.(\w+)", place), *re.findall(r"field `(\w+)`", reason)]
-            if not parents:
-                parents, key = [table], reason.split()[0]
-            raise self._error(".".join(parents), key, reason) from error
-
-    def _error(self, table: str, key: str, reason: str) -> UsageError:
-        title = f"[{table}] " if table else ""
-        return UsageError(f"cannot use {self.path}, line {_line_of(self.text, table, key)}", f"{title}{key}: {reason}")
-
-
-def _line_of(text: str, table: str, key: str) -> int:
-    """The line of a key or of the table of this name, or of the table above it if it is not there."""
-    current, found = "", 1
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            current = header[1].strip()
-            if f"{current}.".startswith(f"{table}.{key}.".lstrip(".")):
-                return number
-            if found == 1 and f"{current}.".startswith(f"{table}."):
-                found = number
-        elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
-            return number
-    return found
-
-
-def _table(title: str, values: Mapping[str, Any]) -> str:
-    return f"[{title}]\n{lines(values)}"
-
-
-def lines(values: Mapping[str, Any]) -> str:
-    """TOML of plain values, one a line."""
-    return "".join(f"{key} = {_value(value)}\n" for key, value in values.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(each) for each in value)}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return json.dumps(value)
+            raise self._file.error(side, method, f"there is no table [{side}.{method}]")
+        return self._file.checked(tables[method], TABLE[method].load().kind, f"{side}.{method}")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import stainstream as ss
+from stainstream.color.surveyor import gather
 from stainstream.errors import MissingExtra, UsageError
 from stainstream.normalizers import TABLE
 from stainstream.normalizers.conventions import PROFILES, Conventions
@@ -21,7 +22,6 @@ from stainstream.normalizers.fitted import Fitted, Reference
 from stainstream.normalizers.macenko import Macenko
 from stainstream.normalizers.reinhard import LabStatistics, Reinhard
 from stainstream.normalizers.store import find, names, read, read_reference, read_surveys, save, shelf
-from stainstream.normalizers.survey import gather
 
 from .tiles import demo, mapped, restained
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from stainstream.color.histogram import ColorCounts
+from stainstream.color.survey import Palette
 from stainstream.errors import FrameError
 from stainstream.frame import RGB8
 from stainstream.normalizers.conventions import PROFILES
 from stainstream.normalizers.khan import Khan, _shipped, describe
 from stainstream.normalizers.macenko import Macenko
 from stainstream.normalizers.spline import Spline
-from stainstream.normalizers.survey import Palette
 
 from .conftest import Pair
 from .tiles import demo, glass, mapped, restained

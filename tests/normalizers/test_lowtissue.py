@@ -57,6 +57,14 @@ def test_glass_and_black_change_by_two_levels_at_most(method: str, profile: str)
         assert change.max() <= 2, name
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_glass_stays_glass_in_the_table_too(method: str) -> None:
+    with ss.load(_fitted(method, "stream")) as normalize:
+        for name, frame in LOW_TISSUE.items():
+            bare = (frame.min(axis=-1) > 230) | (frame.max(axis=-1) == 0)
+            assert np.abs(normalize(frame).astype(int) - frame)[bare].max() <= 2, name
+
+
 @pytest.mark.parametrize(("method", "profile"), [*product(METHODS, PROFILES)])
 def test_every_frame_gets_through(method: str, profile: str) -> None:
     fitted = _fitted(method, profile)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stainstream.color.histogram import ColorCounts
 from stainstream.color.lut import quantize
 from stainstream.errors import FrameError
 from stainstream.frame import RGB8
@@ -15,7 +16,7 @@ from stainstream.normalizers.conventions import PROFILES, Conventions
 from stainstream.normalizers.reinhard import Reinhard
 
 from .conftest import Pair
-from .tiles import demo, glass, mapped, restained, tile
+from .tiles import LOW_TISSUE, demo, glass, mapped, restained, tile
 
 skimage_color = pytest.importorskip("skimage.color")
 
@@ -102,3 +103,15 @@ def test_without_tissue_only_glass_counts_and_with_it_it_does_not() -> None:
     assert means[alone][1] == pytest.approx(means[alone][0], abs=1e-9)
     one, other = (mapped(Reinhard.fit(image, target, alone), tissue) for image in (tissue, half))
     np.testing.assert_array_equal(one, other)
+
+
+def test_a_single_image_is_learned_as_its_histogram_is() -> None:
+    """StainTools' conventions take a shorter way for one image; it gives the same to the bit, and refuses the same."""
+    settings = PROFILES["staintools"]
+    for image in (demo(), demo(1, 3, 200), restained(demo(2, 2))[:77]):
+        assert Reinhard.study(image, settings) == Reinhard.study(ColorCounts.of(image), settings)
+    for image in (*LOW_TISSUE.values(), np.full((64, 64, 3), 90, np.uint8)):
+        with pytest.raises(FrameError):
+            Reinhard.study(image, settings)
+        with pytest.raises(FrameError):
+            Reinhard.study(ColorCounts.of(image), settings)

@@ -10,10 +10,10 @@ import pytest
 from stainstream.color.histogram import ColorCounts
 from stainstream.color.lut import quantize
 from stainstream.color.spaces import lab_to_rgb, rgb_to_lab
+from stainstream.color.survey import Palette
+from stainstream.color.surveyor import gather
 from stainstream.frame import RGB8
-from stainstream.normalizers.survey import Palette, gather
-
-from .tiles import LOW_TISSUE, demo, glass, restained, tile
+from tests.normalizers.tiles import LOW_TISSUE, demo, glass, restained, tile
 
 
 def _shifted(image: RGB8, by: tuple[float, float, float]) -> RGB8:
