@@ -1,0 +1,104 @@
+"""A small durable memory: which place of which series comes next."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from stainstream.errors import UsageError
+
+__all__ = ["Journal"]
+
+_ROOM = 1 << 20  # bytes after which the file is written anew
+_SERIES = 1000  # of which the last word is kept
+
+
+class Journal:
+    """A file with one JSON line for each change; the last one of each series counts.
+
+    A line outlives the process at once, even one that is killed. It outlives the machine's power only as far as its
+    system has written it to the disk. One process at a time may use a file.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read or written, is something else, or is in use.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self._file = self._opened()
+            text = self.path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot use {self.path}", error.strerror or str(error)) from error
+        self._lines = _lines(text, self.path)
+        if text and not text.endswith(b"\n"):
+            os.write(self._file, b"\n")  # it was cut off while it was written
+        self._written = len(text)  # since the file was made anew
+
+    def __getitem__(self, series: str) -> dict[str, Any]:
+        """The last word on a series; empty if there is none."""
+        return self._lines.get(series, {})
+
+    def put(self, series: str, **word: Any) -> None:
+        """Note the last word on a series."""
+        self._lines.pop(series, None)
+        self._lines[series] = word  # the last one in the order, too
+        line = _line(series, word)
+        os.write(self._file, line)
+        self._written += len(line)
+        if self._written > _ROOM:
+            self._rewrite()
+
+    def close(self) -> None:
+        """Let others use the file."""
+        os.close(self._file)
+
+    def _opened(self) -> int:
+        opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(opened)
+                raise UsageError(f"cannot use {self.path}", "another process uses it", "give each its own") from error
+        return opened
+
+    def _rewrite(self) -> None:
+        for series in list(self._lines)[:-_SERIES]:
+            del self._lines[series]
+        text = b"".join(_line(series, word) for series, word in self._lines.items())
+        fresh = self.path.with_name(self.path.name + ".new")
+        fresh.write_bytes(text)
+        before = self._file
+        os.replace(fresh, self.path)
+        self._file = self._opened()
+        os.close(before)
+        self._written = 0
+
+
+def _line(series: str, word: dict[str, Any]) -> bytes:
+    return json.dumps({"series": series, **word}, separators=(",", ":")).encode() + b"\n"
+
+
+def _lines(text: bytes, path: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    whole = text.split(b"\n")
+    for number, line in enumerate(whole, 1):
+        try:
+            word = json.loads(line) if line else None
+            if word is not None:
+                series = word.pop("series")
+                found.pop(series, None)
+                found[series] = word
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            if number == 1 < len(whole):
+                raise UsageError(f"cannot use {path}", "it is no journal of a feed", "give another file") from error
+            continue  # cut off by a loss of power
+    return found

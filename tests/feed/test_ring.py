@@ -1,0 +1,146 @@
+"""Shared memory: nothing torn, nothing used again too early, nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stainstream.api import open_sink, open_source
+from stainstream.frame import Frame, PixelFormat
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shm:// needs Linux")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"shm://test-{uuid.uuid4().hex[:12]}"
+
+
+def frame(seq: int, side: int = 64) -> Frame:
+    return Frame(np.full((side, side, 3), seq % 251, np.uint8), PixelFormat.RGB8, seq, time.monotonic_ns())
+
+
+def test_every_reader_gets_every_frame_and_none_is_torn(name: str) -> None:
+    seen: list[list[int]] = [[], []]
+    with open_sink(f"{name}?delivery=lossless&slots=3") as sink:
+        ready = threading.Barrier(3)
+
+        def read(mine: list[int]) -> None:
+            kept: list[Any] = []
+            with open_source(f"{name}?delivery=lossless") as source:
+                threading.Timer(0.3, ready.wait).start()
+                for each in source:
+                    assert (each.image == each.seq % 251).all()
+                    mine.append(each.seq)
+                    kept = [*kept, each.image][-1:]  # held while the next ones come
+                    assert (kept[0] == each.seq % 251).all()
+                    if len(mine) == 300:
+                        return
+
+        threads = [threading.Thread(target=read, args=(mine,)) for mine in seen]
+        for thread in threads:
+            thread.start()
+        ready.wait()
+        for seq in range(300):
+            sink.write(frame(seq))
+        for thread in threads:
+            thread.join()
+    assert seen == [list(range(300))] * 2
+
+
+def test_a_slot_is_not_used_again_while_its_pixels_are_referred_to(name: str) -> None:
+    with open_sink(f"{name}?slots=2") as sink, open_source(name) as source:
+        frames = iter(source)
+        threading.Timer(0.3, sink.write, (frame(1),)).start()
+        first = next(frames).image[::2]
+        for seq in range(2, 40):
+            sink.write(frame(seq))
+            time.sleep(0.002)
+        assert (first == 1).all()
+        assert not first.flags.writeable
+        assert next(frames).seq > 1
+
+
+def test_frames_may_become_larger(name: str) -> None:
+    with open_sink(f"{name}?delivery=lossless") as sink, open_source(f"{name}?delivery=lossless") as source:
+        frames = iter(source)
+        for side in (16, 64, 32, 128):
+            sink.write(frame(side, side))
+            taken = next(frames)
+            assert taken.image.shape == (side, side, 3)
+            assert (taken.image == side).all()
+
+
+def test_a_reader_that_is_killed_frees_what_it_held(name: str) -> None:
+    code = f"""
+from stainstream.api import open_source
+with open_source({name + "?delivery=lossless"!r}) as source:
+    kept = []
+    for frame in source:
+        kept.append(frame)
+        print(len(kept), flush=True)
+"""
+    with open_sink(f"{name}?delivery=lossless&slots=3") as sink:
+        reader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert reader.stdout is not None
+        for seq in range(3):
+            sink.write(frame(seq))
+        for _ in range(3):
+            reader.stdout.readline()  # it holds all slots now
+        waiting = threading.Thread(target=sink.write, args=(frame(3),))
+        waiting.start()
+        time.sleep(0.3)
+        assert waiting.is_alive()
+        reader.kill()
+        reader.wait()
+        reader.stdout.close()
+        with open_source(f"{name}?delivery=lossless") as source:
+            assert next(iter(source)).seq == 3
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def test_a_writer_that_is_killed_leaves_nothing_behind_and_may_come_back(name: str) -> None:
+    code = f"""
+import numpy as np, time
+from stainstream.api import open_sink
+from stainstream.frame import Frame, PixelFormat
+with open_sink({name!r}) as sink:
+    for seq in range(10**6):
+        sink.write(Frame(np.full((64, 64, 3), 7, np.uint8), PixelFormat.RGB8, seq))
+        time.sleep(0.005)
+"""
+    with open_source(name) as source:
+        frames = iter(source)
+        for _ in range(2):
+            writer = subprocess.Popen([sys.executable, "-c", code])
+            kept = [next(frames) for _ in range(3)]
+            writer.kill()
+            writer.wait()
+            assert all((each.image == 7).all() for each in kept)
+
+
+def test_what_a_closed_reader_still_refers_to_is_free_later(name: str) -> None:
+    with open_sink(f"{name}?delivery=lossless&slots=2") as sink:
+        with open_source(f"{name}?delivery=lossless") as source:
+            frames = iter(source)
+            sink.write(frame(0))
+            sink.write(frame(1))
+            kept = [next(frames), next(frames)]
+            frames.close()  # type: ignore[attr-defined]
+        with open_source(f"{name}?delivery=lossless") as source:
+            waiting = threading.Thread(target=sink.write, args=(frame(2),))
+            waiting.start()
+            waiting.join(0.3)
+            assert waiting.is_alive()
+            assert [int(each.image[0, 0, 0]) for each in kept] == [0, 1]
+            del kept
+            assert next(iter(source)).seq == 2
+            waiting.join()
