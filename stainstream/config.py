@@ -13,11 +13,28 @@ import msgspec
 
 from stainstream.errors import UsageError
 
-__all__ = ["DEFAULT", "Address", "Settings", "cache_folder", "read", "redacted", "settings"]
+__all__ = [
+    "DEFAULT",
+    "MAX_FRAME_BYTES",
+    "PUBLISH",
+    "Address",
+    "Settings",
+    "cache_folder",
+    "clean",
+    "read",
+    "redacted",
+    "settings",
+]
 
 DEFAULT = "default"
 """The name under which the default model is asked for."""
+PUBLISH = "zmq+tcp://127.0.0.1:5560"
+"""Where a stream's frames go unless told otherwise."""
+MAX_FRAME_BYTES = 256 << 20
+"""The largest frame that a feed may send, unless told otherwise."""
 
+_OURS = re.compile(r"zmq\+|(?!\w[\w+.-]*://)", re.IGNORECASE)  # addresses whose options are all known
+_SECRET = re.compile(r"([?&](?:token|password|secret|key)=)[^&\s]*", re.IGNORECASE)
 _OPTIONS = re.compile(r"\?(?=[A-Za-z_]+=)(?P<options>[^?]*)$")
 
 
@@ -63,6 +80,10 @@ class Address:
             options[key] = value
         return cls(text[: match.start()], options)
 
+    def __str__(self) -> str:
+        options = "&".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.target}?{options}" if options else self.target
+
 
 def settings(values: Mapping[str, Any], kind: type[S], where: str) -> S:
     """Check `values` against `kind`; text is turned into the field's type.
@@ -98,16 +119,31 @@ def read(path: Path, kind: type[S]) -> S:
 
 
 def redacted(address: str) -> str:
-    """`address` without the user name, password and query of a URL.
+    """`address` without what must stay secret: user name and password, tokens, and all options of cameras' URLs.
 
     Examples
     --------
     >>> redacted("rtsp://admin:secret@10.0.0.7/live?token=abc")
     'rtsp://***@10.0.0.7/live?***'
+    >>> redacted("zmq+tcp://*:5560?topic=a")
+    'zmq+tcp://*:5560?topic=a'
     """
     # Greedy, since a password may hold an @ itself.
     hidden = re.sub(r"(?<=://).*@", "***@", address, flags=re.DOTALL)
+    if _OURS.match(hidden):
+        return _SECRET.sub(r"\1***", hidden)
     return re.sub(r"(://[^?]*\?).+", r"\1***", hidden, flags=re.DOTALL)
+
+
+def clean(message: str) -> str:
+    """A message for people without the passwords and tokens of addresses in it; the last fence, not the first.
+
+    Examples
+    --------
+    >>> clean("cannot open rtsp://me:pass@host/live?token=abc of the scope")
+    'cannot open rtsp://***@host/live?token=*** of the scope'
+    """
+    return _SECRET.sub(r"\1***", re.sub(r"(?<=://)\S*@", "***@", message))
 
 
 def cache_folder() -> Path:

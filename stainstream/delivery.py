@@ -14,7 +14,7 @@ import time
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-__all__ = ["wait_until_read", "watch"]
+__all__ = ["unwatch", "wait_until_read", "watch"]
 
 _BEGIN = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
 _PAUSE_S = 0.002
@@ -37,9 +37,14 @@ def wait_until_read(opened: zmq.Socket[bytes], seconds: float) -> bool:
         time.sleep(_PAUSE_S)
         _note(opened.get_monitor_socket(), connections)
         quiet = 0 if any(map(_unread, connections)) else quiet + 1
-    opened.get_monitor_socket().close(linger=0)  # or the context would wait for it forever
-    opened.disable_monitor()
+    unwatch(opened)
     return quiet == _SURE
+
+
+def unwatch(opened: zmq.Socket[bytes]) -> None:
+    """Watch a watched socket no more, before it is closed: its context would wait for the monitor forever."""
+    opened.get_monitor_socket().close(linger=0)
+    opened.disable_monitor()
 
 
 def _note(monitor: zmq.Socket[bytes], connections: set[int]) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import socket
 import threading
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import zmq
 
-from .delivery import wait_until_read, watch
-from .errors import SinkError, SourceError
+from .delivery import unwatch, wait_until_read, watch
+from .errors import SinkError, SourceError, UsageError
+from .security import Curve
+
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
 
 __all__ = ["Socket", "attach", "detach"]
+
+_log = logging.getLogger(__name__)
 
 Socket: TypeAlias = zmq.Socket[bytes]
 
@@ -30,6 +37,17 @@ class _Shared:
         self._lock = threading.Lock()
         self._context: zmq.Context[Socket] | None = None
         self._sockets = 0
+        self._authenticator: ThreadAuthenticator | None = None
+
+    def admit(self, domain: str, curve: Curve) -> None:
+        """Let those in, at the sockets of a domain, whom `curve` trusts."""
+        from zmq.auth.thread import ThreadAuthenticator
+
+        with self._lock:
+            if self._authenticator is None:
+                self._authenticator = ThreadAuthenticator(self._context, log=_SILENT)
+                self._authenticator.start()
+            self._authenticator.configure_curve_callback(domain, credentials_provider=curve)
 
     def socket(self, kind: int) -> Socket:
         with self._lock:
@@ -44,11 +62,17 @@ class _Shared:
         with self._lock:
             self._sockets -= 1
             if not self._sockets and self._context is not None:
+                if self._authenticator is not None:
+                    self._authenticator.stop()
+                    self._authenticator = None
                 self._context.term()
                 self._context = None
 
 
 _SHARED = _Shared()
+_SILENT = logging.getLogger("zmq.auth")
+_SILENT.setLevel(logging.CRITICAL)  # what is to be said about refused keys, `Curve.callback` says
+_LOOPBACK = re.compile(r"tcp://(localhost|127\.[\d.]+|\[::1\]):.*")
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:]+):(?P<port>\*|\d+)")
 _COMMON: dict[int, int | bytes] = {
     # Notice within seconds that the other computer is gone, cable and all. ZeroMQ's own heartbeats would be as quick,
@@ -63,6 +87,7 @@ _COMMON: dict[int, int | bytes] = {
     zmq.RECONNECT_IVL_MAX: 5000,
     zmq.LINGER: 0,
 }
+_INSTEAD = "for the newest frame only, use delivery=live"
 _IN_USE = ("the address is in use", "stop the program that uses it, or take another; port 0 is any free one")
 _NOT_OURS = ("this computer has no such address", "give one of its own, or * for all, or set bind=0 to connect")
 _WHY = {
@@ -74,7 +99,14 @@ _WHY = {
 
 
 def attach(
-    kind: int, target: str, bind: bool, options: Mapping[int, int | bytes], failure: type[SourceError | SinkError]
+    kind: int,
+    target: str,
+    bind: bool,
+    options: Mapping[int, int | bytes],
+    failure: type[SourceError | SinkError],
+    *,
+    events: int = 0,
+    curve: Curve | None = None,
 ) -> Socket:
     """Open a socket and bind or connect it; where it is then, `Socket.last_endpoint` says.
 
@@ -88,23 +120,44 @@ def attach(
         ZeroMQ's socket options, beyond reconnection and keep-alive.
     failure
         What to raise if it cannot be done.
+    events
+        What ``Socket.get_monitor_socket()`` shall tell of, from the beginning; to be unwatched before it is detached.
+    curve
+        Keys, to encrypt and to know who connects.
+
+    Raises
+    ------
+    UsageError
+        For options that ZeroMQ would end the process for, and keys that cannot be used.
     """
     address = re.sub(r"^zmq\+", "", target, flags=re.IGNORECASE)
     asked = f"cannot {'bind to' if bind else 'connect to'} {address}"
+    if zmq.CONFLATE in options:
+        raise UsageError(asked, "ZMQ_CONFLATE takes messages of several parts apart, or ends the process", _INSTEAD)
     if (obstacle := _obstacle(address, bind)) is not None:
         raise failure(asked, *obstacle)
     opened = _SHARED.socket(kind)
     try:
         if kind == zmq.PUSH:
             watch(opened)
+        elif events:
+            opened.get_monitor_socket(events)
         for option, value in {**_COMMON, **options}.items():
             opened.set(option, value)
         opened.ipv6 = "[" in address
+        if curve is not None:
+            curve.apply(opened, bind, _SHARED)
         (opened.bind if bind else opened.connect)(address)
-    except zmq.ZMQError as error:
+    except (zmq.ZMQError, UsageError) as error:
+        if events:
+            unwatch(opened)
         detach(opened)
+        if isinstance(error, UsageError):
+            raise
         number = error.errno or 0
         raise failure(asked, *_WHY.get(number, (zmq.strerror(number),))) from error
+    if bind and curve is None and address.startswith("tcp:") and not _LOOPBACK.fullmatch(address):
+        _log.warning("%s is open to the network: not encrypted, and for anybody; see docs/feeds.md, Keys", address)
     return opened
 
 

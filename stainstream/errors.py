@@ -10,6 +10,7 @@
     ├── SourceError       a source cannot be opened, or is gone
     ├── SinkError         a sink cannot be opened, or refuses a frame
     ├── EngineError       an engine cannot run here, or failed
+    ├── FeedFull          a feed's tiles are not accepted as fast as they are sent
     ├── FrameError        a frame's pixels do not fit what its header says
     └── WireError         a message is not what its format says
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 __all__ = [
     "EngineError",
+    "FeedFull",
     "FrameError",
     "MissingExtra",
     "ModelError",
@@ -80,6 +82,10 @@ class SinkError(StainstreamError):
 
 class EngineError(StainstreamError):
     """An engine cannot run here, or failed."""
+
+
+class FeedFull(StainstreamError):
+    """A feed's tiles are not accepted as fast as they are sent, or not at all."""
 
 
 class FrameError(StainstreamError):

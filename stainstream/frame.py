@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stainstream.errors import FrameError
+from stainstream.receipt import Receipt
 
 __all__ = ["RGB8", "Frame", "PixelFormat"]
 
@@ -151,6 +152,10 @@ class Frame:
     """When the frame was captured, in nanoseconds of this host's monotonic clock (`time.monotonic_ns`)."""
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """What came with the frame (stage position, slide, pixel size): passed through untouched."""
+    raw: RGB8 | None = None
+    """Of a normalized frame: its pixels before, where a sink asked for them (`Sink.wants_raw`); to be read only."""
+    receipt: Receipt | None = None
+    """Of a feed that keeps its tiles: who tells it what became of this one."""
 
     def __post_init__(self) -> None:
         if self.image.dtype != self.format.dtype:

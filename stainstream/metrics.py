@@ -12,7 +12,7 @@ from stainstream.color.spaces import rgb_to_lab
 from stainstream.errors import FrameError
 from stainstream.frame import RGB8
 
-__all__ = ["delta_e", "psnr", "ssim", "ssim_source"]
+__all__ = ["delta_e", "delta_e_map", "psnr", "ssim", "ssim_source"]
 
 Image: TypeAlias = NDArray[np.floating[Any]]
 
@@ -52,12 +52,17 @@ def psnr(image: RGB8, truth: RGB8) -> float:
 
 
 def delta_e(image: RGB8, truth: RGB8) -> float:
-    """Mean color difference CIEDE2000 of the pixels; about 1 is just noticeable.
+    """Mean color difference CIEDE2000 of the pixels; about 1 is just noticeable."""
+    return float(np.mean(delta_e_map(image, truth)))
+
+
+def delta_e_map(image: RGB8, truth: RGB8) -> Image:
+    """Color difference CIEDE2000 of each pixel, shape (height, width).
 
     Source: G. Sharma et al., The CIEDE2000 color-difference formula, Color Research and Application 30(1), 2005.
     """
     _comparable(image, truth, least=1)
-    return float(np.mean(_ciede2000(rgb_to_lab(image / 255.0), rgb_to_lab(truth / 255.0))))
+    return _ciede2000(rgb_to_lab(image / 255.0), rgb_to_lab(truth / 255.0))
 
 
 def _comparable(image: RGB8, other: RGB8, least: int = _SIZE) -> None:

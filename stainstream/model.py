@@ -7,12 +7,15 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from . import config
 from .color.lut import Rounding
+from .color.survey import Survey
 from .errors import ModelError, UsageError
+from .wholefile import write_whole
 
 __all__ = ["Card", "Model", "Network", "find", "names", "shelf", "write"]
 
@@ -45,6 +48,8 @@ class Card(config.Settings, frozen=True):
     """The exact command that made it."""
     notes: str = ""
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    survey: Survey | None = None
+    """What it was trained on looks like; frames that look otherwise raise a warning."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class Network:
     name: str
     digest: str
     """SHA-256 of the file, in hex."""
+    trust_plan: bool = False
+    """Whether TensorRT plans that lie beside the file may be run."""
 
 
 def shelf() -> Path:
@@ -159,8 +166,12 @@ def write(folder: Path, network: bytes, card: Card) -> Model:
     card = msgspec.structs.replace(card, digest=hashlib.sha256(network).hexdigest())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _NETWORK).write_bytes(network)
-        (folder / _CARD).write_bytes(msgspec.toml.encode(card))
+        write_whole(folder / _NETWORK, network)
+        write_whole(folder / _CARD, msgspec.toml.encode(_without_none(card)))
     except OSError as error:
         raise ModelError(f"cannot write the model folder {folder}", error.strerror or str(error)) from error
     return Model(folder, card)
+
+
+def _without_none(card: Card) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.to_builtins(card).items() if value is not None}

@@ -7,7 +7,7 @@ import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from stainstream.errors import MissingExtra, UsageError
 
@@ -34,11 +34,18 @@ class Plugin(Generic[T]):
     """Modules that the plug-in imports beyond the core's."""
     extra: str = ""
     """The pip extra that brings `needs`."""
+    hardware: str = ""
+    """``"package.module:function"`` that says quickly why the hardware it needs is not here, or gives None."""
 
     @property
     def missing(self) -> str | None:
         """The first module in `needs` that is not installed, or None."""
-        return next((module for module in self.needs if importlib.util.find_spec(module) is None), None)
+        return next((module for module in self.needs if not _installed(module)), None)
+
+    @property
+    def lacking(self) -> str | None:
+        """Why the hardware that it needs is not here, or None."""
+        return None if not self.hardware else cast("str | None", _attribute(self.hardware)())
 
     def load(self) -> type[T]:
         """Import the class.
@@ -50,9 +57,20 @@ class Plugin(Generic[T]):
         """
         if (module := self.missing) is not None:
             raise MissingExtra(f"cannot use {self.name!r}", module, self.extra)
-        path, _, attribute = self.target.partition(":")
-        loaded: type[T] = getattr(importlib.import_module(path), attribute)
+        loaded: type[T] = _attribute(self.target)
         return loaded
+
+
+def _attribute(target: str) -> Any:
+    path, _, name = target.partition(":")
+    return getattr(importlib.import_module(path), name)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it would be part of
+        return False
 
 
 class Table(Generic[T]):

@@ -89,7 +89,7 @@ def test_an_engine_is_taken_by_its_name(negative_file: Path, name: str, kind: ty
 
 
 def test_an_unknown_engine_is_told_the_known_ones(negative_file: Path) -> None:
-    with pytest.raises(UsageError, match="unknown engine 'lut_abacus': known are lut_numba, lut_numpy, net_onnx"):
+    with pytest.raises(UsageError, match="unknown engine 'lut_abacus': known are lut_cuda, lut_numba, lut_numpy"):
         ss.load(negative_file, engine="lut_abacus")
 
 

@@ -127,6 +127,9 @@ def test_a_file_that_is_not_there_or_a_folder_is_refused_by_name(tmp_path: Path)
         ("rtsp://me:secret@host/live", "rtsp://***@host/live"),
         ("rtsp://me:se@cr@et@host/live?token=secret", "rtsp://***@host/live?***"),
         ("https://host/live?user=me&password=secret", "https://host/live?***"),
+        ("zmq+tcp://*:5560?topic=a", "zmq+tcp://*:5560?topic=a"),
+        ("zmq+tcp://me:secret@host:1?topic=a", "zmq+tcp://***@host:1?topic=a"),
+        ("view?port=1&token=secret&host=*", "view?port=1&token=***&host=*"),
     ],
 )
 def test_secrets_in_an_address_are_not_shown(address: str, shown: str) -> None:

@@ -13,7 +13,16 @@ import typer
 __all__ = ["doctor"]
 
 _CORE = ("numpy", "numba", "opencv-python-headless", "pyzmq", "onnx", "msgspec", "typer")
-_OPTIONAL = {"onnxruntime": "onnx", "torch": "train", "openvino": "bench", "matplotlib": "bench"}
+_OPTIONAL = {
+    "cuda-core": "gpu",
+    "onnxruntime": "onnx",
+    "torch": "train",
+    "aiohttp": "view",
+    "openvino": "bench",
+    "matplotlib": "bench",
+    "pypylon": "basler",
+    "pymmcore-plus": "micromanager",
+}
 _TABLE_BYTES = 64 << 20
 
 
@@ -27,6 +36,7 @@ def doctor() -> None:
         version = _version(name)
         cure = f"missing; run: pip install 'stainstream[{extra}]'"
         typer.echo(f"{'ok     ' if version else 'absent '}{name} {version or cure}")
+    typer.echo(_aravis())
     if broken:
         raise typer.Exit(1)
 
@@ -41,6 +51,18 @@ def _findings() -> Iterator[tuple[bool, str]]:
         yield bool(version), f"{name} {version or 'missing; run: pip install stainstream'}"
     yield _cache()
     yield from _engines()
+
+
+def _aravis() -> str:
+    """Whether the library behind ``genicam:`` is there; it is the system's, so no package brings it."""
+    from stainstream.capture.aravis import library
+    from stainstream.errors import SourceError
+
+    try:
+        library()
+    except SourceError as error:
+        return f"absent aravis 0.8 missing; {error.cure}"
+    return "ok     aravis 0.8"
 
 
 def _version(name: str) -> str:
@@ -80,6 +102,9 @@ def _engines() -> Iterator[tuple[bool, str]]:
         return
     for row in TABLE:
         if not row.name.startswith("lut"):
+            continue
+        if (reason := row.lacking) is not None:
+            yield True, f"engine {row.name} has nothing to run on: {reason}"
             continue
         try:
             with load(engine=row.name) as normalize:

@@ -11,7 +11,8 @@ import typer
 from stainstream import __version__
 from stainstream.errors import StainstreamError
 
-from . import bench, doctor, export, models, normalize, replay, run, sources
+from . import bench, calibrate, doctor, evaluate, export, keys, logs, models, normalize, replay, run, sources
+from .train import train
 
 __all__ = ["app", "main"]
 
@@ -22,8 +23,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, normalize, replay, bench, models, sources, doctor, export):
+for command in (run, normalize, replay, calibrate, bench, models, sources, doctor, evaluate, export):
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))
+app.add_typer(keys.keys, name="keys")
+app.add_typer(train, name="train")
 
 
 def _print_version(wanted: bool) -> None:
@@ -40,11 +43,7 @@ def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and what happens inside.")] = False,
 ) -> None:
     """Real-time stain normalization for microscopes and slide scanners."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.DEBUG if debug else logging.INFO, format="stainstream: %(message)s"
-    )
-    for noisy in ("numba", "matplotlib", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.set_up(debug=debug)
 
 
 def main() -> None:
@@ -58,5 +57,5 @@ def main() -> None:
     except StainstreamError as error:
         if debug:
             raise
-        sys.stderr.write(f"stainstream: error: {error}\n")
+        logging.getLogger(__name__).error("error: %s", error)
         sys.exit(2)

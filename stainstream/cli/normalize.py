@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT, EngineName, ModelName, Threads
+from .options import DEFAULT, EngineName, ModelName, Threads, TrustPlan
 
 if TYPE_CHECKING:
     from stainstream.api import Normalizer
@@ -21,6 +21,7 @@ def normalize(
     model: ModelName = DEFAULT,
     engine: EngineName = "auto",
     threads: Threads = None,
+    trust_plan: TrustPlan = False,
     suffix: Annotated[str, typer.Option(help="Kind of images in a folder: png, jpg, tif, bmp or webp.")] = "png",
     recursive: Annotated[bool, typer.Option("--recursive", help="Look into a folder's folders.")] = False,
 ) -> None:
@@ -36,7 +37,7 @@ def normalize(
     from .status import progress
 
     paths = find_images(source, recursive=recursive)
-    with load(model, engine, threads) as loaded:
+    with load(model, engine, threads, trust_plan=trust_plan) as loaded:
         typer.echo(f"stainstream: model {loaded.artifact.name} on {loaded.choice}", err=True)
         if target.suffix.lower() in SUFFIXES and not target.is_dir():
             _one(paths, target, loaded)

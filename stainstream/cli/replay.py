@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,15 @@ import typer
 
 from .options import Frames
 
-__all__ = ["replay"]
+__all__ = ["Delivery", "replay"]
+
+
+class Delivery(StrEnum):
+    """How a feed sees to it that frames arrive."""
+
+    live = "live"
+    lossless = "lossless"
+    acknowledged = "acknowledged"
 
 
 def replay(
@@ -18,6 +27,16 @@ def replay(
     rate: Annotated[float, typer.Option(min=0, help="Frames a second; 0 for as fast as they are taken.")] = 0.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start over at the end.")] = False,
     frames: Frames = 0,
+    delivery: Annotated[
+        Delivery | None,
+        typer.Option(help="acknowledged: keep each image until the far end has accepted it; live: the newest only."),
+    ] = None,
+    series: Annotated[
+        str, typer.Option(help="Name of the acknowledged series, another one each time.", show_default="made up")
+    ] = "",
+    journal: Annotated[
+        Path | None, typer.Option(help="File by which an acknowledged series goes on where it was broken off.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the final counters to this file, as JSON.")] = None,
 ) -> None:
     """Play images as a scanner feed, as RGB8, at a rate or flat out; nothing is dropped on this side."""
@@ -29,4 +48,6 @@ def replay(
 
     keep_large_blocks()
     source = open_source(path, {"rate": str(rate), "loop": str(int(loop))})
-    stream(Pipeline(source, None, {to: open_sink(to)}, policy="lossless", frames=frames), report)
+    wanted = {"delivery": delivery.value if delivery else "", "series": series, "journal": str(journal or "")}
+    sink = open_sink(to, {key: value for key, value in wanted.items() if value})
+    stream(Pipeline(source, None, {to: sink}, policy="lossless", frames=frames), report)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 
 from stainstream.config import Settings
 from stainstream.frame import Frame
+from stainstream.receipt import Note
 from stainstream.resource import Resource
 
 __all__ = ["Sink"]
@@ -34,6 +36,16 @@ class Sink(Resource, ABC):
         self.target, self.options = target, options
         self.stopping = threading.Event()
 
+    @property
+    def wants_raw(self) -> bool:
+        """Whether frames shall carry their pixels as they were before, too; asked for every frame."""
+        return False
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What it has done beyond taking frames, by name, for `Report.notes`; read from any thread."""
+        return {}
+
     @abstractmethod
     def write(self, frame: Frame) -> None:
         """Take one frame, RGB8; may block, but must notice `stop` within 0.2 s.
@@ -44,6 +56,31 @@ class Sink(Resource, ABC):
             If the frame was not taken: it is counted as dropped.
         """
 
+    def submit(self, frame: Frame, done: Callable[[str], None]) -> None:
+        """Take one frame as `write` does, and call `done` as soon as it is safe, perhaps later and on another thread.
+
+        Parameters
+        ----------
+        done
+            To be called once with ``""``, or with the reason why the frame could not be used after all; not at all if
+            it was not taken, or nobody can tell.
+        """
+        self.write(frame)
+        done("")
+
+    def relay(self, note: Note) -> None:
+        """Pass on what an acknowledged feed says between its tiles; from any thread, without waiting."""
+        note.receipt.accept()
+
+    def finish(self, *, ended: bool) -> None:
+        """Wait until all frames that were taken are safe; must notice `stop` within 0.2 s. Called after the last one.
+
+        Parameters
+        ----------
+        ended
+            Whether the source came to its end, rather than being stopped.
+        """
+
     def stop(self) -> None:
-        """Make a blocking `write` give up soon; from any thread."""
+        """Make a blocking `write` or `finish` give up soon; from any thread."""
         self.stopping.set()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 import cv2
 
 from stainstream.errors import SinkError
 from stainstream.frame import Frame
+from stainstream.wholefile import write_whole
 
 from .bgr import bgr
 
-__all__ = ["write_image"]
+__all__ = ["encode_image", "write_image"]
 
 
 def write_image(path: Path, frame: Frame, quality: int = 95, compression: int = 1) -> None:
@@ -31,19 +30,16 @@ def write_image(path: Path, frame: Frame, quality: int = 95, compression: int = 
     SinkError
         If the frame is not RGB8, cannot be encoded so, or the file cannot be written.
     """
-    data = _encoded(path, frame, quality, compression)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = encode_image(path.suffix, frame, quality, compression)
     try:
-        part.write_bytes(data)
-        os.replace(part, path)
+        write_whole(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):  # what went wrong is being reported already
-            part.unlink(missing_ok=True)
         raise SinkError(f"cannot write {path}", error.strerror or str(error)) from error
 
 
-def _encoded(path: Path, frame: Frame, quality: int, compression: int) -> memoryview:
-    suffix = path.suffix.lower()
+def encode_image(suffix: str, frame: Frame, quality: int = 95, compression: int = 1) -> memoryview:
+    """An RGB8 frame as the bytes of an image file whose name would end in `suffix`; see `write_image`."""
+    suffix = suffix.lower()
     asked = (
         f"cannot encode frame {frame.seq} ({frame.width}x{frame.height}) as {suffix[1:] or 'a file without a suffix'}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,12 +12,17 @@ import zmq
 from stainstream.config import Settings
 from stainstream.endpoint import Socket, attach, detach
 from stainstream.errors import SinkError, WireError
+from stainstream.feed.live import Newest
+from stainstream.feed.publisher import Publisher
 from stainstream.frame import Frame
+from stainstream.receipt import Note
+from stainstream.security import Curve
 from stainstream.wire import TABLE
-from stainstream.wire.base import Codec
+from stainstream.wire.base import Buffer, Codec
 from stainstream.wire.native import Native
 
 from .base import Sink
+from .outlet import Outlet
 
 __all__ = ["ZeroMQ"]
 
@@ -37,8 +43,11 @@ class ZeroMQ(Sink):
 
         format: Literal["stainstream", "array-1.0", "imagezmq"] = "stainstream"
         """The wire format."""
-        pattern: Literal["pub", "push"] = "pub"
-        """Whether every subscriber gets each frame, or one of the consumers."""
+        delivery: Literal["", "live", "lossless", "acknowledged"] = ""
+        """``live``: each receiver gets the newest frame when it is ready for it. ``lossless``: the same as pattern
+        ``push``. ``acknowledged``: each frame is kept until the subscriber has accepted it. See docs/feeds.md."""
+        pattern: Literal["pub", "push"] | None = None
+        """Whether every subscriber gets each frame (``pub``, default), or one of the consumers."""
         bind: bool = True
         """Whether to bind, or to connect to where the receiver is bound."""
         topic: str = "normalized"
@@ -47,39 +56,135 @@ class ZeroMQ(Sink):
         """Frames that may wait in ZeroMQ's queue, for each receiver."""
         linger: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
         """Seconds that the last frames may take to leave when the sink is closed."""
+        window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+        """Frames that may be kept of a series of our own (acknowledged)."""
+        window_mb: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 256
+        """Megabytes of them."""
+        series: str = ""
+        """Name of that series; it must be another one each time. Made up by default."""
+        journal: str = ""
+        """File that remembers how far the series has come, to go on from there."""
+        name: str = "stainstream"
+        """What we call ourselves to receivers of an acknowledged or live feed."""
+        curve: str = ""
+        """Own secret key file, to encrypt."""
+        keys: str = ""
+        """Public keys that are trusted: of an end that is bound, a folder of those who may connect."""
+        conflate: bool = False
+        """Refused: delivery=live is what it would be for."""
+
+        def __post_init__(self) -> None:
+            if self.conflate:
+                raise ValueError(
+                    "conflate takes messages of several parts apart, or ends the process: use delivery=live"
+                )
+            if self.delivery and self.pattern and (self.delivery, self.pattern) != ("lossless", "push"):
+                raise ValueError(f"delivery={self.delivery} and pattern={self.pattern} exclude each other")
 
     options: Options
 
     def __init__(self, target: str, options: Options) -> None:
         super().__init__(target, options)
         self._codec: Codec = _codec(options)
+        self._pattern = options.pattern or ("push" if options.delivery == "lossless" else "pub")
+        self._curve = Curve.of(options.curve, options.keys)
         self._socket: Socket | None = None
+        self._publisher: Publisher | None = None
+        self._outlet: Outlet | None = None
+        self._newest: Newest | None = None
         self._sending = threading.Lock()
         self.address = ""
         """Where the open socket is bound or connected to, without ``zmq+``."""
 
+    @property
+    def unsettled(self) -> int:
+        """Frames that are kept until the subscriber has accepted them."""
+        return 0 if self._publisher is None else self._publisher.sender.unsettled
+
     def _open(self) -> None:
+        options = self.options
+        if options.delivery == "acknowledged":
+            self._publisher = Publisher(
+                self.target,
+                bind=options.bind,
+                window=options.window,
+                window_bytes=options.window_mb << 20,
+                journal=options.journal or None,
+                name=options.name,
+                curve=options.curve,
+                keys=options.keys,
+            )
+            self._publisher.open()
+            self._outlet = Outlet(self._publisher, self._encoded, options.series)
+            self.address = self._publisher.address
+        elif options.delivery == "live":
+            self._newest = Newest(self.target, bind=options.bind, name=options.name, curve=self._curve)
+            self._newest.link.open()
+            self.address = self._newest.link.address
+        else:
+            self._attach()
+
+    def _attach(self) -> None:
         options: dict[int, int | bytes] = {zmq.SNDHWM: self.options.hwm, zmq.SNDTIMEO: _SLICE_MS}
-        if self.options.pattern == "pub":
+        if self._pattern == "pub":
             options[zmq.SNDBUF] = _LIVE_SNDBUF
         else:
             options[zmq.IMMEDIATE] = 1  # or frames would wait for a consumer that is not there
-        self._socket = attach(_KINDS[self.options.pattern], self.target, self.options.bind, options, SinkError)
+        self._socket = attach(
+            _KINDS[self._pattern], self.target, self.options.bind, options, SinkError, curve=self._curve
+        )
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def _close(self) -> None:
+        publisher, self._publisher, self._outlet = self._publisher, None, None
+        if publisher is not None:
+            publisher.close()
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            newest.link.close(self.options.linger)
         with self._sending:
             opened, self._socket = self._socket, None
             if opened is not None:
                 detach(opened, 0.0 if self.stopping.is_set() else self.options.linger)
 
+    def stop(self) -> None:
+        super().stop()
+        if (publisher := self._publisher) is not None:
+            publisher.stopping.set()
+
+    def submit(self, frame: Frame, done: Callable[[str], None]) -> None:
+        if (outlet := self._outlet) is not None:
+            outlet.submit(frame, done)
+        else:
+            super().submit(frame, done)
+
+    def relay(self, note: Note) -> None:
+        if (outlet := self._outlet) is not None:
+            outlet.relay(note)
+        else:
+            super().relay(note)
+
+    def finish(self, *, ended: bool) -> None:
+        if (outlet := self._outlet) is not None:
+            outlet.finish(ended=ended)
+
     def write(self, frame: Frame) -> None:
         """Send one frame; its image is sent from where it lies, and referred to until it has left."""
-        asked = f"cannot send frame {frame.seq} to {self.target}"
+        if (outlet := self._outlet) is not None:
+            outlet.submit(frame, lambda _: None)
+        elif (newest := self._newest) is not None:
+            newest.give(self._encoded(frame))
+        else:
+            self._send(frame.seq, self._encoded(frame))
+
+    def _encoded(self, frame: Frame) -> list[Buffer]:
         try:
-            parts = self._codec.encode(frame)
+            return self._codec.encode(frame)
         except WireError as error:
-            raise SinkError(asked, str(error)) from error
+            raise SinkError(f"cannot send frame {frame.seq} to {self.target}", str(error)) from error
+
+    def _send(self, seq: int, parts: list[Buffer]) -> None:
+        asked = f"cannot send frame {seq} to {self.target}"
         with self._sending:
             if self._socket is None:
                 raise SinkError(asked, "it is not open")

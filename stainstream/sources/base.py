@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from stainstream.config import Settings
 from stainstream.frame import Frame
+from stainstream.receipt import Note
 from stainstream.resource import Resource
 
 __all__ = ["Source"]
@@ -38,10 +39,22 @@ class Source(Resource, ABC):
         self.lost = 0
         """Frames that the feed's own numbering says were lost before they reached us."""
         self.stopping = threading.Event()
+        self.relay: Callable[[Note], None] = lambda note: note.receipt.accept()
+        """Where what is no frame goes, of a feed that keeps its tiles: set by the pipeline to all its sinks."""
 
     @property
     def waits(self) -> bool:
         """Whether frames wait to be taken, as files do, rather than pass by, as a camera's do."""
+        return False
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What else happened, by name, for `Report.notes`; read from any thread."""
+        return {}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the feed keeps each frame until its `Frame.receipt` tells what became of it: none may be dropped."""
         return False
 
     @abstractmethod

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import platform
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import zmq
@@ -16,15 +17,22 @@ import zmq
 from stainstream.config import Settings
 from stainstream.endpoint import Socket, attach, detach
 from stainstream.errors import SourceError, WireError
+from stainstream.feed.live import Wanting
 from stainstream.frame import Frame
+from stainstream.receipt import Receipt
+from stainstream.security import Curve
 from stainstream.wire import TABLE
 from stainstream.wire.base import MAX_FRAME_BYTES, UNNUMBERED, Buffer, Codec
 
 from .base import Source
+from .inlet import Inlet
+from .rate import RateLimit
 
 __all__ = ["ZeroMQ"]
 
 _log = logging.getLogger(__name__)
+
+Message: TypeAlias = tuple[list[Buffer], Receipt | None]
 
 _KINDS = {"sub": zmq.SUB, "pull": zmq.PULL, "rep": zmq.REP}
 _WAIT_MS = 100  # after which a wait for a message looks whether it shall stop
@@ -48,8 +56,12 @@ class ZeroMQ(Source):
 
         format: Literal["stainstream", "array-1.0", "imagezmq"] = "stainstream"
         """The wire format."""
-        pattern: Literal["sub", "pull", "rep"] = "sub"
-        """``sub`` for a feed that publishes, ``pull`` for one that pushes, ``rep`` for one that requests (imagezmq)."""
+        delivery: Literal["", "live", "lossless", "acknowledged"] = ""
+        """``live``: the newest frame, when we are ready for it. ``lossless``: the same as pattern ``pull``.
+        ``acknowledged``: the feed keeps each tile until all sinks have accepted it. See docs/feeds.md."""
+        pattern: Literal["sub", "pull", "rep"] | None = None
+        """``sub`` (default) for a feed that publishes, ``pull`` for one that pushes, ``rep`` for one that requests
+        (imagezmq)."""
         bind: bool | None = None
         """Whether to bind instead of connecting; by default only a ``rep`` does, imagezmq's hub."""
         topic: str = ""
@@ -58,13 +70,36 @@ class ZeroMQ(Source):
         """Messages that may wait in ZeroMQ's queue."""
         max_frame_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] = MAX_FRAME_BYTES
         """Bytes that an image may have."""
+        max_rate: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+        """Messages a second that may come; what is beyond is rejected before it is looked at. 0 for no limit."""
+        name: str = ""
+        """What we call ourselves to an acknowledged or live feed; by default this computer's name."""
+        curve: str = ""
+        """Own secret key file, to encrypt."""
+        keys: str = ""
+        """Public keys that are trusted: of an end that is bound, a folder of those who may connect."""
+        conflate: bool = False
+        """Refused: delivery=live is what it would be for."""
+
+        def __post_init__(self) -> None:
+            if self.conflate:
+                raise ValueError(
+                    "conflate takes messages of several parts apart, or ends the process: use delivery=live"
+                )
+            if self.delivery and self.pattern and (self.delivery, self.pattern) != ("lossless", "pull"):
+                raise ValueError(f"delivery={self.delivery} and pattern={self.pattern} exclude each other")
 
     options: Options
 
     def __init__(self, target: str, options: Options) -> None:
         super().__init__(target, options)
         self._codec: Codec = TABLE[options.format].load()(max_frame_bytes=options.max_frame_bytes)
+        self._pattern = options.pattern or ("pull" if options.delivery == "lossless" else "sub")
+        self._curve = Curve.of(options.curve, options.keys)
+        self._limit = RateLimit(options.max_rate)
         self._socket: Socket | None = None
+        self._inlet: Inlet | None = None
+        self._wanting: Wanting | None = None
         self._receiving = threading.Lock()
         self._counter = itertools.count()
         self._last: tuple[object, int] | None = None
@@ -75,23 +110,60 @@ class ZeroMQ(Source):
 
     @property
     def waits(self) -> bool:
-        return self.options.pattern != "sub"
+        return self.options.delivery != "live" and (self.keeps or self._pattern != "sub")
+
+    @property
+    def keeps(self) -> bool:
+        return self.options.delivery == "acknowledged"
+
+    @property
+    def unsettled(self) -> int:
+        """Tiles of an acknowledged feed that are under way here."""
+        return 0 if self._inlet is None else self._inlet.in_hand
 
     def _open(self) -> None:
+        self._last = None
+        options, name = self.options, self.options.name or platform.node() or "stainstream"
+        bind = self._pattern == "rep" if options.bind is None else options.bind
+        if self.keeps:
+            self._inlet = Inlet(
+                self.target,
+                bind=bind,
+                name=name,
+                max_frame_bytes=options.max_frame_bytes,
+                relay=self.relay,
+                curve=self._curve,
+            )
+            self._inlet.receiver.link.open()
+            self.address = self._inlet.receiver.link.address
+        elif options.delivery == "live":
+            self._wanting = Wanting(
+                self.target, bind=bind, name=name, max_frame_bytes=options.max_frame_bytes, curve=self._curve
+            )
+            self._wanting.link.open()
+            self.address = self._wanting.link.address
+        else:
+            self._attach(bind)
+
+    def _attach(self, bind: bool) -> None:
         options = self.options
         settings: dict[int, int | bytes] = {
             zmq.RCVHWM: options.hwm,
             zmq.RCVTIMEO: _WAIT_MS,
             zmq.MAXMSGSIZE: options.max_frame_bytes + _BESIDE_IMAGE,
         }
-        if options.pattern == "sub":
+        if self._pattern == "sub":
             settings |= {zmq.SUBSCRIBE: options.topic.encode(), zmq.RCVBUF: _LIVE_RCVBUF}
-        bind = options.pattern == "rep" if options.bind is None else options.bind
-        self._socket = attach(_KINDS[options.pattern], self.target, bind, settings, SourceError)
+        self._socket = attach(_KINDS[self._pattern], self.target, bind, settings, SourceError, curve=self._curve)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._last = None
 
     def _close(self) -> None:
+        inlet, self._inlet = self._inlet, None
+        if inlet is not None:
+            inlet.receiver.close()
+        wanting, self._wanting = self._wanting, None
+        if wanting is not None:
+            wanting.link.close()
         with self._receiving:
             opened, self._socket = self._socket, None
             if opened is not None:
@@ -100,31 +172,49 @@ class ZeroMQ(Source):
     def __iter__(self) -> Iterator[Frame]:
         if not self.is_open:
             raise SourceError(f"cannot read {self.target}", "it is not open")
-        for parts in self._messages():
+        for parts, receipt in self._messages():
             try:
+                self._limit.check()
                 frame = self._codec.decode(parts)
+                if receipt is not None and frame is None:
+                    raise WireError("no frame", "a tile's message must be one")
             except WireError as error:
                 self._reject(error)
+                if receipt is not None:
+                    receipt.refuse(error.cause)
                 continue
             if frame is not None:
-                yield self._numbered(frame)
+                yield (
+                    self._numbered(frame) if receipt is None else replace(frame, seq=receipt.sequence, receipt=receipt)
+                )
 
-    def _messages(self) -> Iterator[list[Buffer]]:
-        """Messages until `stop` or `close`; the lock is held while the socket is used, and only then."""
+    def _messages(self) -> Iterator[Message]:
+        """Messages until `stop` or `close`."""
         patience = time.monotonic() + _SILENCE_S
         while self.is_open and not self.stopping.is_set():
-            with self._receiving:
-                if self._socket is None:
-                    return
-                parts = self._received(self._socket)
-            if parts:
+            message = self._next()
+            if message is not None:
                 patience = float("inf")
-                yield parts
+                yield message
             elif time.monotonic() > patience:
                 patience = float("inf")
                 _log.warning(
-                    "%s is silent: is it on, and does pattern=%s fit how it sends?", self.target, self.options.pattern
+                    "%s is silent: is it on, and does %s fit how it sends?",
+                    self.target,
+                    f"delivery={self.options.delivery}" if self.options.delivery else f"pattern={self._pattern}",
                 )
+
+    def _next(self) -> Message | None:
+        """The next message, if there is one within a moment."""
+        if (inlet := self._inlet) is not None:
+            tile = inlet.take(_WAIT_MS / 1e3)
+            return None if tile is None else (list(tile[0]), tile[1])
+        if (wanting := self._wanting) is not None:
+            body = wanting.take(_WAIT_MS / 1e3)
+            return None if body is None else (list(body), None)
+        with self._receiving:  # as long as the socket is used, and no longer
+            parts = [] if self._socket is None else self._received(self._socket)
+        return (parts, None) if parts else None
 
     def _received(self, opened: Socket) -> list[Buffer]:
         """The parts of the next message, still in ZeroMQ's own memory; none if there was no message for a while."""
@@ -134,7 +224,7 @@ class ZeroMQ(Source):
             while part.more:
                 part = opened.recv(copy=False)
                 parts.append(self._view(part))
-            if self.options.pattern == "rep":
+            if self._pattern == "rep":
                 opened.send(b"OK")
         except zmq.Again:
             return []
@@ -152,6 +242,8 @@ class ZeroMQ(Source):
         if frame.seq == UNNUMBERED:
             return replace(frame, seq=next(self._counter))
         epoch = frame.meta.get("epoch")
+        if self.options.delivery in ("live", "acknowledged"):
+            return frame  # what such feeds leave out is not lost
         if self._last is not None and isinstance(epoch, str | None) and epoch == self._last[0]:
             # Rejected messages are missing too, but did reach us.
             self.lost += max(0, frame.seq - self._last[1] - 1 - self._rejected_since)

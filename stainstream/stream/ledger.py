@@ -1,4 +1,4 @@
-"""What became of every frame: captured = delivered + dropped by cause + rejected + under way, at every moment."""
+"""Counts what becomes of every frame, such that the account is right at every moment."""
 
 from __future__ import annotations
 
@@ -7,67 +7,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
-__all__ = ["Account", "Ledger", "Report"]
+from stainstream.report import Account, Report
+
+__all__ = ["Ledger"]
 
 _RECENT = 10_000  # latencies that percentiles are taken over
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What became of the frames that were meant for one sink."""
-
-    delivered: int
-    dropped: Mapping[str, int]
-    """By cause."""
-    under_way: int
-    """Captured, but not yet delivered, dropped or rejected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A consistent view of a stream's counters."""
-
-    captured: int
-    """Frames and messages that came in, good or not."""
-    rejected: Mapping[str, int]
-    """Messages, files and frames that could not be used, by cause."""
-    lost: int
-    """Frames that the feed's own numbering says were lost before they reached us."""
-    sinks: Mapping[str, Account]
-    seconds: float
-    """Since the stream began."""
-    latency_ms: tuple[float, float] | None
-    """Median and 99th percentile, in ms, from capture to delivery of recent frames; None before the first."""
-
-    @property
-    def balanced(self) -> bool:
-        """Whether the accounting identity holds for every sink."""
-        return all(
-            self.captured == each.delivered + sum(each.dropped.values()) + sum(self.rejected.values()) + each.under_way
-            for each in self.sinks.values()
-        )
-
-    @property
-    def delivered(self) -> int:
-        """Frames that reached the sink that got the fewest."""
-        return min(each.delivered for each in self.sinks.values())
-
-    def lines(self) -> list[str]:
-        """The report for people, one line a sink."""
-        rejected = _listed("rejected", self.rejected)
-        return [
-            f"{name}: captured {self.captured} = delivered {each.delivered} + {_listed('dropped', each.dropped)}"
-            f" + {rejected}" + (f" + under way {each.under_way}" if each.under_way else "")
-            for name, each in self.sinks.items()
-        ]
-
-
-def _listed(what: str, causes: Mapping[str, int]) -> str:
-    detail = ", ".join(f"{cause} {count}" for cause, count in sorted(causes.items()))
-    return f"{what} {sum(causes.values())}" + (f" ({detail})" if detail else "")
 
 
 @dataclass(slots=True)
@@ -120,8 +68,16 @@ class Ledger:
             account.under_way -= 1
             self._latencies.append(latency)
 
-    def report(self, rejected: Mapping[str, int], lost: int) -> Report:
-        """The counters now, with those that the source keeps itself."""
+    def abandon(self, cause: str) -> None:
+        """Give up whatever is under way to whomever."""
+        with self._lock:
+            for account in self._accounts.values():
+                if account.under_way:
+                    account.dropped[cause] += account.under_way
+                    account.under_way = 0
+
+    def report(self, rejected: Mapping[str, int], lost: int, notes: Mapping[str, int] = MappingProxyType({})) -> Report:
+        """The counters now, with those that the source and the watchers keep themselves."""
         source = dict(rejected)
         with self._lock:
             causes = Counter(source) + self._rejected
@@ -138,5 +94,6 @@ class Ledger:
             lost=lost,
             sinks=sinks,
             seconds=time.monotonic() - self._began,
+            notes=dict(notes),
             latency_ms=None if percentiles is None else (float(percentiles[0]), float(percentiles[1])),
         )

@@ -67,6 +67,10 @@ class Mailbox(Generic[T]):
             self._places.put(True)
         return item
 
+    def poll(self) -> T | None:
+        """Take the oldest item; None if there is none at the moment."""
+        return self.get() if not self._items.empty() else None
+
     def close(self) -> None:
         """Take nothing more in."""
         with self._closing:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from stainstream.color.convert import to_rgb8
 from stainstream.engines import Engine
-from stainstream.errors import EngineError, FrameError, SinkError
+from stainstream.errors import EngineError, FrameError, SinkError, UsageError
 from stainstream.frame import Frame, PixelFormat
+from stainstream.receipt import Note, Receipt
+from stainstream.report import Report
 from stainstream.resource import Resource
 from stainstream.sinks import Sink
 from stainstream.sources import Source
 
-from .ledger import Ledger, Report
+from .ledger import Ledger
 from .mailbox import Mailbox, Policy
 from .pool import Pool
+from .watch import Watcher
 
 __all__ = ["Pipeline"]
+
+Begun: TypeAlias = deque[tuple[Receipt | None, Callable[[], Frame]]]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +56,13 @@ class Pipeline:
         Stop after so many captured frames, or so long; 0 for no limit.
     meta
         Added to each frame's metadata: what made it (model, digest).
+    watchers
+        Look at each frame before it is normalized.
+
+    Raises
+    ------
+    UsageError
+        If frames may be dropped that the source's feed keeps until it is told what became of them.
     """
 
     def __init__(
@@ -63,14 +76,22 @@ class Pipeline:
         frames: int = 0,
         seconds: float = 0.0,
         meta: Mapping[str, Any] = MappingProxyType({}),
+        watchers: Sequence[Watcher] = (),
     ) -> None:
+        if source.keeps and policy == "live":
+            raise UsageError(f"cannot drop frames of {source.target}", "it is acknowledged", "use policy lossless")
         self.source, self.engine, self.sinks = source, engine, dict(sinks)
+        source.relay = self._relay
         self._policy, self._frames, self._seconds, self._meta = policy, frames, seconds, dict(meta)
+        self._watchers = tuple(watchers)
+        self._engine_in_use, self._next_user = threading.Lock(), threading.Lock()
+        self._notes: Counter[str] = Counter()  # of engines that were swapped for others
         self._ledger = Ledger(list(sinks))
         self._inbox: Mailbox[Frame] = Mailbox(capacity, policy)
         self._outboxes: dict[str, Mailbox[Frame]] = {name: Mailbox(capacity, policy) for name in sinks}
         # Frames that wait, those that the engine and each sink have in hand, and some that ZeroMQ is still sending.
-        self._pool = Pool(limit=len(sinks) * (capacity + 1) + 10)
+        # Twice, since some want the raw pixels, too, or the engine wants both in memory of its own kind.
+        self._pool = Pool(2 * (len(sinks) * (capacity + 1) + 10), engine.buffer if engine is not None else None)
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
@@ -80,9 +101,33 @@ class Pipeline:
         self._stopped.set()
         self.source.stop()
 
+    def swap(self, engine: Engine, meta: Mapping[str, Any]) -> None:
+        """Go on with another engine, from one frame to the next; from any thread.
+
+        Parameters
+        ----------
+        engine
+            Open. That of before is no longer in use when this returns; closing it is left to whoever opened it.
+        meta
+            In place of the metadata that frames were given so far.
+        """
+        with self._next_user, self._engine_in_use:
+            if self.engine is not None:
+                self._notes.update(self.engine.counts)
+            self.engine, self._meta = engine, dict(meta)
+            self._pool = Pool(self._pool.limit, engine.buffer)
+
     def report(self) -> Report:
         """The counters now."""
-        return self._ledger.report(self.source.rejected, self.source.lost)
+        notes = self._notes.copy()
+        notes.update(self.source.counts)
+        if self.engine is not None:
+            notes.update(self.engine.counts)
+        for watcher in self._watchers:
+            notes.update(watcher.counts)
+        for sink in self.sinks.values():
+            notes.update(sink.counts)
+        return self._ledger.report(self.source.rejected, self.source.lost, notes)
 
     def run(self, tick: Callable[[Report], None] | None = None, every: float = 0.5) -> Report:
         """Stream until the end.
@@ -109,6 +154,8 @@ class Pipeline:
             for thread in threads.values():
                 thread.start()
             self._watch(list(threads.values()), tick, every)
+        if not any(thread.is_alive() for thread in threads.values()):
+            self._ledger.abandon("not accepted")
         if self._error is not None:
             raise self._error
         return self.report()
@@ -173,6 +220,8 @@ class Pipeline:
         try:
             for count, frame in enumerate(self.source, 1):
                 self._ledger.capture()
+                if frame.receipt is not None:
+                    frame.receipt.expect(len(self.sinks))
                 if self.engine is None:
                     self._pass_on(frame)
                 elif (gone := self._inbox.put(frame)) is not None:
@@ -185,20 +234,61 @@ class Pipeline:
                 self._close_outboxes()
 
     def _normalize(self) -> None:
+        begun: Begun = deque()
         try:
-            while (frame := self._inbox.get()) is not None:
-                self._pass_on(frame)
+            while (frame := self._next(begun)) is not None:
+                if not begun:
+                    with self._next_user:  # whoever waits to swap the engine goes first
+                        self._engine_in_use.acquire()
+                try:
+                    begun.append((frame.receipt, self._begun(frame)))
+                except (FrameError, EngineError) as error:
+                    self._refuse(error, frame.receipt)
+                finally:
+                    if not begun:
+                        self._engine_in_use.release()
         finally:
+            while begun:
+                self._arrive(begun)
             self._close_outboxes()
 
-    def _pass_on(self, frame: Frame) -> None:
-        """Normalize a frame and give it to every sink."""
+    def _next(self, begun: Begun) -> Frame | None:
+        """The frame to begin next; while none waits, or somebody waits for the engine, those begun arrive."""
+        while begun:
+            engine = self.engine
+            if engine is not None and len(begun) < engine.depth and not self._next_user.locked():
+                frame = self._inbox.poll()
+                if frame is not None:
+                    return frame
+            self._arrive(begun)
+        return self._inbox.get()
+
+    def _arrive(self, begun: Begun) -> None:
+        """Let the oldest frame arrive, and be delivered."""
+        receipt, finish = begun.popleft()
         try:
-            done = self._normalized(frame)
+            self._give(finish())
         except (FrameError, EngineError) as error:
-            self._ledger.reject("engine failed" if isinstance(error, EngineError) else "unusable frame")
-            self._complain("rejected frame", error)
-            return
+            self._refuse(error, receipt)
+        finally:
+            if not begun:
+                self._engine_in_use.release()
+
+    def _pass_on(self, frame: Frame) -> None:
+        """Give a frame to every sink as it is."""
+        try:
+            self._give(self._begun(frame)())
+        except FrameError as error:
+            self._refuse(error, frame.receipt)
+
+    def _refuse(self, error: FrameError | EngineError, receipt: Receipt | None) -> None:
+        cause = "engine failed" if isinstance(error, EngineError) else "unusable frame"
+        self._ledger.reject(cause)
+        if receipt is not None:
+            receipt.refuse(cause)
+        self._complain("rejected frame", error)
+
+    def _give(self, done: Frame) -> None:
         for name, outbox in self._outboxes.items():
             if (gone := outbox.put(done)) is not None:
                 self._ledger.drop("stopped" if gone is done else "sink busy", name)
@@ -207,29 +297,59 @@ class Pipeline:
         for outbox in self._outboxes.values():
             outbox.close()
 
-    def _normalized(self, frame: Frame) -> Frame:
-        flags, plain = frame.image.flags, frame.format is PixelFormat.RGB8
-        if plain and (flags.carray or (self.engine is None and flags.c_contiguous)):
-            out = frame.image  # a writeable image is ours to overwrite; without an engine, none is overwritten
-        else:
-            out = self._pool.take(frame.height, frame.width)
-        rgb = to_rgb8(frame.image, frame.format, out)
-        if self.engine is not None:
-            self.engine(rgb, out)
-        return Frame(out, PixelFormat.RGB8, frame.seq, frame.captured_ns, {**frame.meta, **self._meta})
+    def _begun(self, frame: Frame) -> Callable[[], Frame]:
+        """Begin to normalize a frame; what this gives returns when it has arrived, with the frame."""
+        height, width = frame.height, frame.width
+        flags, plain = frame.image.flags, frame.format is PixelFormat.RGB8 and frame.image.flags.c_contiguous
+        rgb = to_rgb8(frame.image, frame.format, None if plain else self._pool.take(height, width))
+        seen: dict[str, Any] = {}
+        for watcher in self._watchers:
+            seen |= watcher.see(rgb, frame)
+        raw = rgb if any(sink.wants_raw for sink in self.sinks.values()) else None
+        engine, meta = self.engine, self._meta
+        if engine is None:
+            about = {**frame.meta, **seen, **meta}
+            return lambda: Frame(rgb, PixelFormat.RGB8, frame.seq, frame.captured_ns, about, raw, frame.receipt)
+        # A writeable image is ours to overwrite.
+        ours = raw is None and (not plain or flags.carray) and not engine.pins
+        finish = engine.submit(rgb, rgb if ours else self._pool.take(height, width))
+
+        def arrived() -> Frame:
+            out = finish()
+            about = {**frame.meta, **seen, **_made(meta, engine)}
+            return Frame(out, PixelFormat.RGB8, frame.seq, frame.captured_ns, about, raw, frame.receipt)
+
+        return arrived
 
     def _deliver(self, name: str) -> None:
         sink, outbox = self.sinks[name], self._outboxes[name]
         while (frame := outbox.get()) is not None:
             try:
-                sink.write(frame)
+                sink.submit(frame, partial(self._done, name, frame.captured_ns, frame.receipt))
             except SinkError as error:
                 self._ledger.drop("stopped" if sink.stopping.is_set() else "sink failed", name)
                 self._complain("lost frame", error)
                 if self._policy == "lossless" and not sink.stopping.is_set():
                     self._fail(error)
-            else:
-                self._ledger.deliver(name, frame.captured_ns)
+        try:
+            sink.finish(ended=not self._stopped.is_set())
+        except SinkError as error:
+            self._complain("lost frame", error)
+
+    def _done(self, name: str, captured_ns: int, receipt: Receipt | None, cause: str) -> None:
+        """A sink has a frame safe, or learned that it cannot be used; from any thread."""
+        if cause:
+            self._ledger.drop(cause, name)
+        else:
+            self._ledger.deliver(name, captured_ns)
+        if receipt is not None:
+            receipt.refuse(cause) if cause else receipt.accept()
+
+    def _relay(self, note: Note) -> None:
+        """Give every sink what a feed says between its tiles."""
+        note.receipt.expect(len(self.sinks))
+        for sink in self.sinks.values():
+            sink.relay(note)
 
     def _complain(self, what: str, error: Exception) -> None:
         """Log an error, at most once a second each, with how many were not logged."""
@@ -240,3 +360,11 @@ class Pipeline:
         more = f" (and {silent} more)" if silent else ""
         _log.warning("%s: %s%s", what, error, more)
         self._complaints[what] = (time.monotonic(), 0)
+
+
+def _made(meta: Mapping[str, Any], engine: Engine) -> Mapping[str, Any]:
+    """`meta`, with the name of what runs if an engine gave way to its spare one."""
+    model = meta.get("model")
+    if not engine.counts or model is None:
+        return meta
+    return {**meta, "model": {**model, "engine": engine.title}}

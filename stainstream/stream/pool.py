@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,10 +22,13 @@ class Pool:
     ----------
     limit
         How many buffers to keep for later; more are lent when needed, but not kept.
+    allocate
+        Makes a buffer of a height and a width, all views of which refer to it; NumPy's own memory by default.
     """
 
-    def __init__(self, limit: int = 16) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 16, allocate: Callable[[int, int], RGB8] | None = None) -> None:
+        self.limit = limit
+        self._allocate = allocate or _empty
         self._buffers: list[RGB8] = []
 
     def take(self, height: int, width: int) -> RGB8:
@@ -35,10 +39,14 @@ class Pool:
         for buffer in self._buffers:
             if sys.getrefcount(buffer) <= _UNUSED:
                 return buffer
-        buffer = np.empty(shape, np.uint8)
-        if len(self._buffers) < self._limit:
+        buffer = self._allocate(height, width)
+        if len(self._buffers) < self.limit:
             self._buffers.append(buffer)
         return buffer
+
+
+def _empty(height: int, width: int) -> RGB8:
+    return np.empty((height, width, 3), np.uint8)
 
 
 def _count_unused() -> int:

@@ -40,7 +40,7 @@ def tiles(tmp_path: Path) -> Path:
 
 def test_help_lists_every_command(command: Command) -> None:
     text = command("--help").stdout
-    for name in ("run", "normalize", "replay", "bench", "models", "sources", "doctor", "export"):
+    for name in ("run", "normalize", "replay", "bench", "models", "sources", "doctor", "evaluate", "export"):
         assert f" {name} " in text
         assert command(name, "--help").returncode == 0
 
@@ -204,3 +204,13 @@ def test_bench_writes_rows_with_their_ratios(command: Command, tmp_path: Path) -
     assert {"single", "batch", "stream"} <= {row["bench"] for row in result["rows"]}
     assert {"tissue", "noise"} == {row["input"] for row in result["rows"]}
     assert "1080Ti" in result["paper"]
+
+
+def test_bench_says_what_of_a_gpu_was_not_measured(command: Command, tmp_path: Path) -> None:
+    done = command("bench", "--engine", "gpu", "--seconds", "0.01", "--json", "g.json")
+    assert done.returncode == 0, done.stderr
+    result = msgspec.json.decode((tmp_path / "g.json").read_bytes())
+    assert result["rows"] == []
+    for row in result["gpu_rows"]:
+        assert row["status"] in ("measured", "not measured")
+        assert row["engine"] in done.stdout

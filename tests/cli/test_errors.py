@@ -11,6 +11,7 @@ from stainstream.model import find
 
 from .conftest import Command
 
+CALIBRATION = "he-macenko-centre2-to-centre4"
 CASES = {
     "missing file": (["run", "--source", "no-such.png", "--sink", "null"], ["no-such.png", "no such file"]),
     "unknown scheme": (["run", "--source", "gopher://x", "--sink", "null"], ["gopher://x", "camera0"]),
@@ -24,6 +25,11 @@ CASES = {
     "bad format": (["run", "--sink", "zmq+tcp://127.0.0.1:0?format=telepathy"], ["telepathy", "known keys"]),
     "no wire address": (["replay", "file", "--to", "zmq+tcp://nowhere"], ["tcp://nowhere", "no such address"]),
     "pickle": (["export", "file", "folder"], ["file", "not a file of tensors"]),
+    "no model to export": (["export", "no-such-model"], ["no-such-model", "stainstream models"]),
+    "no network in a calibration": (["export", CALIBRATION, "--to", "onnx"], [CALIBRATION, "--to cube"]),
+    "rounding of a model": (["export", "default", "--rounding", "nearest"], ["default", "leave --rounding out"]),
+    "export into no folder": (["export", "default", "none/a.npy"], ["none/a.npy", "No such file"]),
+    "no cube": (["normalize", "broken.png", "out", "--model", "x.cube"], ["x.cube", "line 1", "LUT_3D_SIZE"]),
     "empty folder": (["normalize", "empty", "out"], ["empty", "no images"]),
     "unreadable image": (["normalize", "broken.png", "out"], ["broken.png"]),
 }
@@ -34,6 +40,7 @@ def test_one_line_and_exit_code_2(command: Command, tmp_path: Path, arguments: l
     (tmp_path / "file").write_text("neither an image nor a checkpoint")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "x.cube").write_text("LUT_3D_SIZE many")
     done = command(*arguments)
     errors = [line for line in done.stderr.splitlines() if line.startswith("stainstream: error: ")]
     assert done.returncode == 2, done.stderr

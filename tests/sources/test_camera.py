@@ -1,248 +1,371 @@
-"""Cameras: ones that are not there, and a live network camera served over HTTP."""
+"""What every camera survives: drivers that hang, crash, repeat themselves, lose the device and find it again."""
 
 from __future__ import annotations
 
-import base64
-import logging
-import socket
+import os
+import re
+import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
+import psutil
 import pytest
 
-from stainstream.api import open_source
-from stainstream.config import redacted
-from stainstream.errors import SourceError, UsageError
-from stainstream.frame import PixelFormat
-from stainstream.sources.barcode import read_barcode, write_barcode
-from stainstream.sources.camera import Attached, attached
+from stainstream.config import settings
+from stainstream.errors import SourceError
+from stainstream.frame import Frame
+from stainstream.sinks.memory import Memory
+from stainstream.stream.pipeline import Pipeline
+from tests.capture.drivers import Scripted
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="V4L2 is Linux's")
-
-
-class NetworkCamera(ThreadingHTTPServer):
-    """Serves numbered pictures as MJPEG over HTTP until it is unplugged; user ``admin``, password ``se@cret``."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Stream)
-        self.unplugged = threading.Event()
-
-    @property
-    def place(self) -> str:
-        return f"127.0.0.1:{self.server_port}/live"
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are not Windows'")
 
 
-class _Stream(BaseHTTPRequestHandler):
-    server: NetworkCamera
+class Device:
+    """A scripted camera and the switch that makes it fail."""
 
-    def do_GET(self) -> None:
-        login = base64.b64encode(b"admin:se@cret").decode()
-        if self.headers.get("Authorization") != f"Basic {login}":
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
-        self.end_headers()
-        number = 0
-        while not self.server.unplugged.wait(0.01):
-            try:
-                self.wfile.write(self._part(number))
-            except OSError:
-                return
-            number += 1
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.set("play")
 
-    def _part(self, number: int) -> bytes:
-        image = np.full((96, 128, 3), 90, np.uint8)
-        write_barcode(image, number)
-        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-        return b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
+    def set(self, mode: str) -> None:
+        other = self.file.with_suffix(".new")
+        other.write_text(mode)
+        other.replace(self.file)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+    def source(self, **options: object) -> Scripted:
+        return Scripted(str(self.file), settings(options, Scripted.Options, "test"))
 
 
 @pytest.fixture
-def camera() -> Iterator[NetworkCamera]:
-    """A network camera that is on."""
-    with NetworkCamera() as server:
-        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
-        serving.start()
-        yield server
-        server.unplugged.set()
-        server.shutdown()
-        serving.join()
+def device(tmp_path: Path) -> Device:
+    return Device(tmp_path / "device")
 
 
-def test_live_pictures(camera: NetworkCamera) -> None:
-    with open_source(f"http://admin:se%40cret@{camera.place}") as source:
-        frames = [frame for _, frame in zip(range(20), source, strict=False)]
-    assert [frame.seq for frame in frames] == list(range(20))
-    numbers = [read_barcode(frame.image) for frame in frames]
-    assert numbers == sorted(set(numbers))
-    assert {(frame.format, frame.image.shape) for frame in frames} == {(PixelFormat.BGR8, (96, 128, 3))}
-    times = [frame.captured_ns for frame in frames]
-    assert times == sorted(set(times))
-    assert abs(time.monotonic_ns() - times[-1]) < 2e9
+class Watch:
+    """Takes a source's frames on a thread of its own, and notes when."""
+
+    def __init__(self, source: Scripted) -> None:
+        self.source = source
+        self.frames: list[tuple[float, Frame]] = []
+        self.error: SourceError | None = None
+        self._thread = threading.Thread(target=self._take)
+
+    def _take(self) -> None:
+        try:
+            for frame in self.source:
+                self.frames.append((time.monotonic(), Frame(frame.image.copy(), frame.format, frame.seq)))
+        except SourceError as error:
+            self.error = error
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.stop()
+        self._thread.join()
+
+    def more(self, frames: int = 5, seconds: float = 20.0) -> None:
+        """Wait for so many new frames."""
+        wanted = len(self.frames) + frames
+        until(lambda: len(self.frames) >= wanted, seconds)
+
+    def silence(self) -> None:
+        """Wait until no new frame came for a while."""
+        until(lambda: time.monotonic() - self.frames[-1][0] > 0.3)
 
 
-def test_a_camera_that_vanishes(camera: NetworkCamera, capfd: pytest.CaptureFixture[str]) -> None:
-    with open_source(f"http://admin:se%40cret@{camera.place}") as source:
-        frames = iter(source)
-        for _ in range(5):
-            next(frames)
-        camera.unplugged.set()
-        began = time.monotonic()
-        with pytest.raises(SourceError, match=r"lost http://\*\*\*@127.*: it gives no more pictures") as error:
-            list(frames)
-        assert time.monotonic() - began < 5
-        assert source.rejected == {"failed read": 5}
-    assert "cret" not in str(error.value)
-    assert capfd.readouterr().err == ""
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
-def test_stop_ends_it_at_once_and_quietly(camera: NetworkCamera) -> None:
-    with open_source(f"http://admin:se%40cret@{camera.place}") as source:
-        frames = iter(source)
-        next(frames)
-        threading.Timer(0.05, source.stop).start()
-        began = time.monotonic()
-        for _ in frames:
-            pass
-        assert time.monotonic() - began < 0.5
-    assert not source.rejected
+def process(source: Scripted) -> psutil.Process:
+    assert source._process is not None
+    return psutil.Process(source._process.pid)
 
 
-def test_closing_ends_the_iteration_and_the_thread(camera: NetworkCamera) -> None:
-    source = open_source(f"http://admin:se%40cret@{camera.place}")
+@pytest.fixture
+def watch(device: Device) -> Iterator[Watch]:
+    """A running camera that is watched."""
+    with device.source() as source, Watch(source) as watch:
+        watch.more()
+        yield watch
+
+
+@pytest.mark.parametrize(
+    ("mode", "cause", "says"),
+    [
+        ("hang", "stalled", "gives no pictures any more"),
+        ("freeze", "frozen", "repeats one picture"),
+        ("crash", "crashed", "the driver of .* crashed"),
+        ("gone", "lost", "it is gone"),
+        ("error", "lost", "ZeroDivisionError: of the vendor's making"),
+        ("fail", "stalled", "gives no pictures"),
+        ("grow", "lost", "its pictures became larger"),
+    ],
+)
+def test_it_comes_back(
+    device: Device, watch: Watch, mode: str, cause: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    device.set(mode)
+    until(lambda: watch.source.reconnects[cause] > 0)
+    device.set("play")
+    watch.more()
+    assert watch.error is None
+    seqs = [frame.seq for _, frame in watch.frames]
+    assert seqs == sorted(set(seqs))
+    assert seqs[-1] == len(seqs) - 1 + watch.source.lost
+    assert re.search(says, caplog.text)
+    assert "is back after" in caplog.text
+
+
+@posix
+def test_a_killed_process_is_replaced_at_once(watch: Watch) -> None:
+    for number in range(1, 4):
+        old = process(watch.source)
+        old.send_signal(signal.SIGKILL)
+        watch.more()
+        assert watch.source.reconnects["crashed"] == number
+        assert not old.is_running()
+    for _, frame in watch.frames:
+        assert frame.image.shape == (64, 96, 3)
+
+
+def test_a_driver_that_crashes_again_and_again_is_started_less_and_less_often(device: Device, watch: Watch) -> None:
+    device.set("crash")
+    began = time.monotonic()
+    until(lambda: watch.source.reconnects["crashed"] == 4)
+    assert time.monotonic() - began > 0.1 + 0.2
+    assert watch.source._crash_pause_s >= 0.4
+    device.set("play")
+    watch.more()
+    assert watch.source._crash_pause_s == 0
+
+
+@posix
+def test_a_process_that_is_stopped_is_taken_for_one_that_hangs(watch: Watch) -> None:
+    process(watch.source).suspend()
+    until(lambda: watch.source.reconnects["stalled"] == 1)
+    watch.more()
+
+
+def test_a_driver_that_hangs_while_opening_is_ended_too(device: Device) -> None:
+    with device.source(open_timeout=1) as source, Watch(source) as watch:
+        watch.more()
+        device.set("hang-open")
+        until(lambda: source.reconnects["stalled"] >= 2)
+        device.set("play")
+        watch.more()
+
+
+def test_an_absent_camera_is_waited_for_in_one_process(device: Device) -> None:
+    with device.source(stall=10) as source, Watch(source) as watch:
+        watch.more()
+        device.set("gone")
+        until(lambda: source.reconnects["lost"] == 1)
+        time.sleep(1.0)
+        now = process(source)
+        device.set("play")
+        watch.more()
+        assert process(source) == now
+        assert source.reconnects == {"lost": 1}
+        assert source._hint == "hint hint"  # what one process found out is told to the next
+
+
+def test_a_camera_that_stays_frozen_is_opened_anew_less_and_less_often(device: Device) -> None:
+    device.set("freeze")
+    with device.source(stall=10) as source, Watch(source) as watch:
+        until(lambda: source.reconnects["frozen"] == 2)
+        delivered, rejected = len(watch.frames), source.rejected["frozen picture"]
+        time.sleep(1.5)
+        assert source.reconnects["frozen"] == 2
+        assert source.rejected["frozen picture"] > rejected
+        assert len(watch.frames) == delivered
+        device.set("play")
+        watch.more()
+        assert source.reconnects["frozen"] == 2
+
+
+def test_a_closed_lid_is_not_a_frozen_camera(device: Device) -> None:
+    with device.source(stall=10) as source, Watch(source) as watch:
+        watch.more()
+        device.set("lid")
+        watch.more(60)
+        assert not source.reconnects
+        assert not source.rejected
+
+
+def test_repetition_can_be_allowed(device: Device) -> None:
+    device.set("freeze")
+    with device.source(stall=10, frozen=0) as source, Watch(source) as watch:
+        watch.more(60)
+        assert not source.reconnects
+
+
+def test_a_slow_camera_is_not_a_silent_one(device: Device) -> None:
+    with device.source(stall=1.2, period_s=0.6) as source, Watch(source) as watch:
+        watch.more(4)
+        assert not source.reconnects
+
+
+def test_stalling_can_be_allowed(device: Device) -> None:
+    with device.source(stall=0) as source, Watch(source) as watch:
+        watch.more()
+        device.set("hang")
+        watch.silence()
+        time.sleep(1.0)
+        assert not source.reconnects
+
+
+def test_what_the_driver_skips_is_lost_and_what_it_fails_is_rejected(device: Device, watch: Watch) -> None:
+    device.set("fail")
+    until(lambda: watch.source.rejected["damaged picture"] >= 2)
+    device.set("skip")
+    watch.more()
+    assert watch.source.lost >= 9
+    assert watch.source.lost % 3 == 0
+
+
+def test_patience_ends(device: Device) -> None:
+    with device.source(patience=1) as source, Watch(source) as watch:
+        watch.more()
+        device.set("gone")
+        until(lambda: watch.error is not None)
+        assert "lost" in str(watch.error)
+        assert "it is gone" in str(watch.error)
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ("gone", "it is gone; plug it in"),
+        ("crash", "its driver crashed"),
+        ("error", "ZeroDivisionError"),
+        ("hang", "it gives no picture"),
+        ("hang-open", "it gives no picture"),
+    ],
+)
+def test_the_first_opening_fails_with_the_reason(device: Device, mode: str, says: str) -> None:
+    device.set(mode)
+    source = device.source(open_timeout=1)
+    before = time.monotonic()
+    with pytest.raises(SourceError, match=says):
+        source.open()
+    assert time.monotonic() - before < 10
+    assert not source.is_open
+    assert not children()
+
+
+def test_it_can_be_opened_again(device: Device) -> None:
+    source = device.source()
+    for _ in range(2):
+        with source:
+            assert next(iter(source)).seq == 0
+
+
+def test_closing_ends_everything_also_while_it_hangs(device: Device) -> None:
+    source = device.source(stall=0)
     source.open()
     frames = iter(source)
     next(frames)
+    device.set("hang")
+    time.sleep(0.1)
+    before = time.monotonic()
     source.close()
     source.close()
-    assert len(list(frames)) <= 1
+    assert time.monotonic() - before < 2
+    assert len(list(frames)) == 0
+    assert not children()
     assert "camera" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_wishes_that_are_not_granted_are_logged(camera: NetworkCamera, caplog: pytest.LogCaptureFixture) -> None:
-    address = f"http://admin:se%40cret@{camera.place}?size=720p&rate=30"
-    with caplog.at_level(logging.WARNING), open_source(address) as source:
+def children() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if "stainstream.capture" in " ".join(each.cmdline())]
+
+
+def test_a_stream_outlives_its_camera(device: Device) -> None:
+    """The pipeline runs on while the camera is away, and its account is right at the end."""
+    source, sink = device.source(), Memory("memory", Memory.Options(keep=1))
+    pipeline = Pipeline(source, None, {"memory": sink})
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    until(lambda: pipeline.report().delivered > 5)
+    device.set("gone")
+    until(lambda: source.reconnects["lost"] > 0)
+    device.set("play")
+    before = pipeline.report().delivered
+    until(lambda: pipeline.report().delivered > before + 5)
+    pipeline.stop()
+    thread.join()
+    assert pipeline.report().balanced
+    assert pipeline.report().notes["camera lost"] == 1
+
+
+def test_frames_are_in_the_rings_own_memory_and_the_takers_to_overwrite(device: Device) -> None:
+    with device.source() as source:
         frame = next(iter(source))
-    assert frame.width == 128
-    logged = "\n".join(caplog.messages)
-    assert "gives frames of 128x96 instead of 1280x720" in logged
-    assert "does not take CAP_PROP_FPS = 30" in logged
-    assert "cret" not in logged
+        assert not frame.image.flags.owndata
+        assert frame.image.flags.writeable
+        assert frame.image.flags.c_contiguous
+        frame.image[:] = 0
 
 
-def test_a_wrong_password(camera: NetworkCamera, capfd: pytest.CaptureFixture[str]) -> None:
-    source = open_source(f"http://admin:wrong@{camera.place}")
-    with pytest.raises(SourceError, match=r"cannot read http://\*\*\*@.*: it gives no picture; check the address"):
-        source.open()
-    assert capfd.readouterr().err == ""
-    assert not source.is_open
+def test_who_keeps_many_frames_gets_copies(device: Device) -> None:
+    with device.source(period_s=0.001) as source:
+        frames = [frame for _, frame in zip(range(40), source, strict=False)]
+    assert len({frame.image.tobytes() for frame in frames}) == 40
 
 
-@pytest.mark.parametrize("scheme", ["rtsp", "http"])
-def test_nobody_there(scheme: str, capfd: pytest.CaptureFixture[str]) -> None:
-    source = open_source(f"{scheme}://admin:secret@127.0.0.1:1/live?token=secret?rate=5")
-    with pytest.raises(SourceError) as error:
-        source.open()
-    assert "secret" not in str(error.value) + source.target + capfd.readouterr().err
+@posix
+@pytest.mark.parametrize("mode", ["play", "hang"])
+def test_a_killed_owner_leaves_nothing_behind(device: Device, mode: str, tmp_path: Path) -> None:
+    device.set(mode if mode == "play" else "play")
+    code = f"""
+import sys
+from tests.capture.drivers import Scripted
+with Scripted({str(device.file)!r}, Scripted.Options(stall=0)) as source:
+    for frame in source:
+        print(source._process.pid, flush=True)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert owner.stdout is not None
+    capture = psutil.Process(int(owner.stdout.readline()))
+    device.set(mode)
+    time.sleep(0.2)
+    owner.kill()
+    capture_ended = psutil.wait_procs([capture], timeout=10)[0]
+    assert capture_ended
+    errors = owner.communicate()[1]
+    assert errors == b""
 
 
-def test_one_that_accepts_and_says_nothing_can_be_stopped() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        source = open_source(f"http://127.0.0.1:{mute.getsockname()[1]}/")
-        threading.Timer(0.2, source.stop).start()
-        began = time.monotonic()
-        with pytest.raises(SourceError, match="no picture"):
-            source.open()
-        assert time.monotonic() - began < 3
-
-
-@linux
-@pytest.mark.parametrize("address", ["camera97", "/dev/video97", "v4l2:/dev/v4l/by-id/none"])
-def test_no_such_device(address: str, capfd: pytest.CaptureFixture[str]) -> None:
-    source = open_source(f"{address}?size=640x480&rate=30&fourcc=MJPG")
-    with pytest.raises(SourceError, match=f"cannot read {address}: there is no such device; run: stainstream sources"):
-        source.open()
-    assert capfd.readouterr().err == ""
-    assert not source.is_open
-
-
-@linux
-def test_a_device_that_is_no_camera() -> None:
-    with pytest.raises(SourceError, match="cannot read v4l2:/dev/null: it is busy, or no camera; close other programs"):
-        open_source("v4l2:/dev/null").open()
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ("size=big", "wrong size"),
-        ("fourcc=MJPEG", "fourcc"),
-        ("backend=magic", "backend"),
-        ("fps=3", "known keys: size"),
-    ],
-)
-def test_wrong_options_are_refused(options: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        open_source(f"camera0?{options}")
-
-
-def test_not_open() -> None:
-    with pytest.raises(SourceError, match="not open"):
-        next(iter(open_source("camera0")))
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("camera0", "camera0"),
-        ("v4l2:/dev/v4l/by-id/usb-a@b", "v4l2:/dev/v4l/by-id/usb-a@b"),
-        ("rtsp://10.0.0.7/live", "rtsp://10.0.0.7/live"),
-        ("rtsp://admin@10.0.0.7", "rtsp://***@10.0.0.7"),
-        ("rtsp://admin:p@ss/word@10.0.0.7:554/a", "rtsp://***@10.0.0.7:554/a"),
-        ("http://h/v?user=a&pwd=b", "http://h/v?***"),
-        ("http://admin:pa?ss@h/v?pwd=b", "http://***@h/v?***"),
-    ],
-)
-def test_redacted(address: str, shown: str) -> None:
-    assert redacted(address) == shown
-    assert redacted(shown) == shown
-
-
-@linux
-def test_attached_cameras_are_listed_without_being_opened(tmp_path: Path) -> None:
-    for node, name, index in (
-        ("video10", "Microscope\n", "0"),
-        ("video2", "USB Camera\n", "0"),
-        ("video3", "USB Camera\n", "1"),
-    ):
-        folder = tmp_path / "sys/class/video4linux" / node
-        folder.mkdir(parents=True)
-        (folder / "name").write_text(name)
-        (folder / "index").write_text(index + "\n")
-    links = tmp_path / "dev/v4l/by-id"
-    links.mkdir(parents=True)
-    (tmp_path / "dev/video2").touch()
-    (links / "usb-ACME-video-index0").symlink_to("../../video2")
-    assert attached(tmp_path) == [
-        Attached("camera2", "USB Camera", "v4l2:/dev/v4l/by-id/usb-ACME-video-index0"),
-        Attached("camera10", "Microscope"),
-    ]
-
-
-@linux
-def test_no_cameras(tmp_path: Path) -> None:
-    assert attached(tmp_path) == []
+@posix
+def test_ctrl_c_in_a_terminal(device: Device) -> None:
+    """The whole foreground group gets the signal, as it does from a terminal."""
+    code = f"""
+from tests.capture.drivers import Scripted
+try:
+    with Scripted({str(device.file)!r}, Scripted.Options()) as source:
+        for frame in source:
+            print(source._process.pid, flush=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert owner.stdout is not None
+    capture = psutil.Process(int(owner.stdout.readline()))
+    os.killpg(owner.pid, signal.SIGINT)
+    output, errors = owner.communicate(timeout=10)
+    assert output.endswith(b"interrupted\n")
+    assert errors == b""
+    assert not capture.is_running()

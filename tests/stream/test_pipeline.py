@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ import stainstream as ss
 from stainstream.config import Settings
 from stainstream.errors import SinkError, SourceError
 from stainstream.frame import Frame, PixelFormat
+from stainstream.report import Report
 from stainstream.sinks.base import Sink
 from stainstream.sources.base import Source
-from stainstream.stream.ledger import Report
 
 
 class Slow(Sink):
@@ -284,3 +285,117 @@ def test_a_writeable_image_is_normalized_where_it_lies(normalize: ss.Normalizer)
     ss.Pipeline(Two("two", Settings()), normalize.engine, {"null": ss.open_sink("null")}, policy="lossless").run()
     assert np.array_equal(images[0], normalize(np.full((4, 5, 3), 90, np.uint8)))
     assert (images[1] == 90).all()
+
+
+class Pairs(Sink):
+    """Keeps what it is given, with the raw pixels if it is to want them."""
+
+    def __init__(self, wants_raw: bool) -> None:
+        super().__init__("pairs", Settings())
+        self._wants_raw = wants_raw
+        self.frames: list[Frame] = []
+
+    @property
+    def wants_raw(self) -> bool:
+        return self._wants_raw
+
+    def write(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+
+@pytest.mark.parametrize("kind", ["RGB8", "BGR8"])
+def test_a_sink_gets_the_raw_pixels_of_the_same_frame(normalize: ss.Normalizer, kind: str) -> None:
+    pairs, other = Pairs(wants_raw=True), Pairs(wants_raw=False)
+    source = demo(rate=0, frames=30) if kind == "RGB8" else Blue()
+    ss.Pipeline(source, normalize.engine, {"pairs": pairs, "other": other}, policy="lossless").run()
+    for frame, same in zip(pairs.frames, other.frames, strict=True):
+        assert frame.raw is not None
+        assert not np.shares_memory(frame.raw, frame.image)
+        assert np.array_equal(normalize(frame.raw), frame.image)
+        assert same.image is frame.image
+
+
+class Blue(Source):
+    """Frames that are not RGB."""
+
+    def __init__(self) -> None:
+        super().__init__("blue", Settings())
+
+    def __iter__(self) -> Iterator[Frame]:
+        for seq in range(30):
+            yield Frame(np.full((9, 7, 3), (200, 7 * seq, 90), np.uint8), PixelFormat.BGR8, seq)
+
+
+def test_nobody_is_given_raw_pixels_that_nobody_wants(normalize: ss.Normalizer) -> None:
+    pairs = Pairs(wants_raw=False)
+    ss.Pipeline(demo(rate=0, frames=3), normalize.engine, {"pairs": pairs}, policy="lossless").run()
+    assert [frame.raw for frame in pairs.frames] == [None] * 3
+
+
+class Blinks:
+    """A watcher: sees each frame as it came, and counts."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.seen: list[tuple[int, int]] = []
+
+    def see(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], frame: Frame) -> dict[str, int]:
+        self.seen.append((frame.seq, int(rgb.sum(dtype=np.int64))))
+        self.counts["blinks"] = len(self.seen)
+        return {"blink": frame.seq}
+
+
+def test_a_watcher_sees_every_frame_before_it_is_normalized(normalize: ss.Normalizer) -> None:
+    blinks, memory = Blinks(), ss.open_sink("memory")
+    pipeline = ss.Pipeline(
+        demo(rate=0, frames=5), normalize.engine, {"memory": memory}, policy="lossless", watchers=[blinks]
+    )
+    report = pipeline.run()
+    with demo(rate=0, frames=5) as source:
+        assert blinks.seen == [(frame.seq, int(frame.image.sum(dtype=np.int64))) for frame in source]
+    assert [frame.meta["blink"] for frame in memory.frames] == list(range(5))  # type: ignore[attr-defined]
+    assert report.notes == {"blinks": 5}
+    assert report.lines()[-1] == "notes: 5 (blinks 5)"
+
+
+def test_engines_are_swapped_between_two_frames_and_never_inside_one() -> None:
+    """Under load, each frame is the work of one of two engines, as its metadata says, and the old one may be closed."""
+
+    def fill(level: int) -> ss.Normalizer:
+        return ss.load(Flat(level), "lut_numba", threads=2)
+
+    pairs = Pairs(wants_raw=False)
+    first = fill(10)
+    pipeline = ss.Pipeline(
+        ss.open_source("demo?size=1200x900&rate=0"), first.engine, {"pairs": pairs}, seconds=20, meta={"level": 10}
+    )
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    current = first
+    for level in (20, 30, 40, 50):
+        count = len(pairs.frames)
+        while len(pairs.frames) < count + 5:
+            time.sleep(0.001)
+        fresh = fill(level)
+        pipeline.swap(fresh.engine, {"level": level})
+        current.close()
+        current = fresh
+    pipeline.stop()
+    thread.join(10)
+    current.close()
+    levels = [frame.meta["level"] for frame in pairs.frames]
+    assert {10, 20, 30, 40, 50} >= set(levels) >= {10, 20, 30, 40}
+    assert levels == sorted(levels)
+    for frame in pairs.frames:
+        assert (frame.image == frame.meta["level"]).all()
+    assert pipeline.report().rejected == {}
+
+
+class Flat:
+    """Makes every color one gray."""
+
+    def __init__(self, level: int) -> None:
+        self.name, self._level = f"flat {level}", level
+
+    def __call__(self, rgb: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+        return np.full_like(rgb, self._level / 255.0)
