@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -87,6 +88,7 @@ _COMMON: dict[int, int | bytes] = {
     zmq.RECONNECT_IVL_MAX: 5000,
     zmq.LINGER: 0,
 }
+_TRIES, _RETRY_S = 10, 0.02
 _INSTEAD = "for the newest frame only, use delivery=live"
 _IN_USE = ("the address is in use", "stop the program that uses it, or take another; port 0 is any free one")
 _NOT_OURS = ("this computer has no such address", "give one of its own, or * for all, or set bind=0 to connect")
@@ -147,7 +149,10 @@ def attach(
         opened.ipv6 = "[" in address
         if curve is not None:
             curve.apply(opened, bind, _SHARED)
-        (opened.bind if bind else opened.connect)(address)
+        if bind:
+            _bind(opened, address)
+        else:
+            opened.connect(address)
     except (zmq.ZMQError, UsageError) as error:
         if events:
             unwatch(opened)
@@ -166,6 +171,19 @@ def detach(opened: Socket, linger_s: float = 0.0) -> None:
     if opened.type == zmq.PUSH:
         wait_until_read(opened, linger_s)
     _SHARED.close(opened, linger_s)
+
+
+def _bind(opened: Socket, address: str) -> None:
+    """Bind, also where this process closed a socket a moment ago: ZeroMQ lets go of addresses in its own time."""
+    for left in reversed(range(_TRIES)):
+        try:
+            opened.bind(address)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRINUSE or not left:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _obstacle(address: str, bind: bool) -> tuple[str, str] | None:

@@ -86,6 +86,10 @@ class Hub:
         while not done.wait(0.1):
             if not thread.is_alive():
                 part()
+        with self._lock:
+            idle = not self._served
+        if idle:
+            thread.join(_BEAT_S)  # or an interpreter that ends now would stop it wherever it is
 
     def post(self, call: Callable[[], None]) -> None:
         """Have something done on the hub's thread; from any thread."""

@@ -100,8 +100,9 @@ class Link:
         """Where the open socket is bound or connected to."""
         self._talker, self._failure = talker, failure
         self._curve = curve
-        role: dict[int, int | bytes] = {zmq.ROUTER_MANDATORY if bind else zmq.IMMEDIATE: 1}
-        self._options = {**_OPTIONS, **role, **options}
+        # Never IMMEDIATE for the DEALER: when the other end dies, libzmq then takes the pipe away even between two
+        # parts of a message that is being received, and aborts the process (fq.cpp: !_more).
+        self._options = {**_OPTIONS, **({zmq.ROUTER_MANDATORY: 1} if bind else {}), **options}
         self._socket: Socket | None = None
         self._monitor: Socket | None = None
         self._peers: dict[bytes, float] = {}

@@ -191,7 +191,8 @@ def test_envelopes_come_back() -> None:
 
 def test_it_needs_pyzmq_alone() -> None:
     code = """
-import json, sys
+import faulthandler, json, sys
+faulthandler.dump_traceback_later(60, exit=True)
 for name in ("numpy", "msgspec", "cv2", "numba", "onnx", "rich", "typer"):
     sys.modules[name] = None
 from stainstream.feed import Publisher, Subscriber

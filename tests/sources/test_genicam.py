@@ -133,6 +133,7 @@ def test_a_killed_process_is_replaced(fake: Fake) -> None:
         (f"{ADDRESS}?format=Mono7", "cannot use the pixel format Mono7"),
         (f"{ADDRESS}?set=Foo:1", "cannot set Foo of .* to 1"),
     ],
+    ids=["address", "format", "feature"],
 )
 def test_what_cannot_be_opened(fake: Fake, address: str, says: str) -> None:
     with pytest.raises(SourceError, match=says):
