@@ -207,7 +207,7 @@ def off(size: str, rate: int, seconds: float, runs: int) -> dict[str, Any]:
 
 def main(file: Path, quick: bool) -> None:
     """Measure all and write it down."""
-    seconds, frames, rounds, runs = (4.0, 40, 5, 1) if quick else (60.0, 1000, 200, 5)
+    seconds, frames, rounds, runs = (4.0, 40, 5, 1) if quick else (30.0, 500, 200, 3)
     results = {
         "browser": [browser("1080p", 30, seconds), browser("4K", 15, seconds)],
         "slow": [slow("1080p", 30, frames), slow("512x512", 60, frames)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from stainstream.config import Settings
 from stainstream.frame import Frame
@@ -30,6 +31,8 @@ class Sink(Resource, ABC):
     """
 
     Options: type[Settings] = Settings
+    backlog: ClassVar[int] = 0
+    """How many frames may wait for it beyond the stream's capacity: some, where its own pace is uneven."""
 
     def __init__(self, target: str, options: Settings) -> None:
         super().__init__()

@@ -34,6 +34,8 @@ class Recorder(Sink):
     the reason is logged, frames from then on are counted, and the stream goes on, a lossless one too.
     """
 
+    backlog = 30  # a disk that empties its caches stands still for the better part of a second
+
     class Options(Encoding, frozen=True, kw_only=True):
         """What can be set."""
 

@@ -48,7 +48,7 @@ class Pipeline:
     engine
         Open, and left open; None passes frames on as RGB8 without changing a color, on the source's thread.
     capacity
-        How many frames may wait before the engine, and before each sink.
+        How many frames may wait before the engine, and before each sink, beyond what `Sink.backlog` says.
     policy
         ``"live"``: a frame that finds the place full makes the oldest there be dropped, and counted. ``"lossless"``: it
         waits, which in the end makes the source wait; a sink that fails then ends the stream.
@@ -88,7 +88,9 @@ class Pipeline:
         self._notes: Counter[str] = Counter()  # of engines that were swapped for others
         self._ledger = Ledger(list(sinks))
         self._inbox: Mailbox[Frame] = Mailbox(capacity, policy)
-        self._outboxes: dict[str, Mailbox[Frame]] = {name: Mailbox(capacity, policy) for name in sinks}
+        self._outboxes: dict[str, Mailbox[Frame]] = {
+            name: Mailbox(capacity + sink.backlog, policy) for name, sink in sinks.items()
+        }
         # Frames that wait, those that the engine and each sink have in hand, and some that ZeroMQ is still sending.
         # Twice, since some want the raw pixels, too, or the engine wants both in memory of its own kind.
         self._pool = Pool(2 * (len(sinks) * (capacity + 1) + 10), engine.buffer if engine is not None else None)
