@@ -41,7 +41,7 @@ class ZeroMQ(Sink):
     class Options(Settings, frozen=True, kw_only=True):
         """What can be set."""
 
-        format: Literal["stainstream", "array-1.0", "imagezmq"] = "stainstream"
+        format: Literal["stainstream", "array-1.0", "imagezmq", "dectris-v2"] = "stainstream"
         """The wire format."""
         delivery: Literal["", "live", "lossless", "acknowledged"] = ""
         """``live``: each receiver gets the newest frame when it is ready for it. ``lossless``: the same as pattern

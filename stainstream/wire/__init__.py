@@ -12,5 +12,12 @@ TABLE: Table[Codec] = Table(
         Plugin("stainstream", "stainstream.wire.native:Native", "our own: a superset of array-1.0"),
         Plugin("array-1.0", "stainstream.wire.array10:Array10", "PSI htypes, EPICS areaDetector ADZMQ"),
         Plugin("imagezmq", "stainstream.wire.imagezmq:ImageZMQ", "imagezmq, raw or JPEG"),
+        Plugin(
+            "dectris-v2",
+            "stainstream.wire.dectris:Dectris",
+            "DECTRIS Stream V2: CBOR, raw or LZ4",
+            needs=("cbor2",),
+            extra="dectris",
+        ),
     ),
 )

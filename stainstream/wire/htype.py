@@ -19,7 +19,7 @@ from stainstream.errors import WireError
 from stainstream.frame import Frame, PixelFormat
 
 from .base import UNNUMBERED, Buffer
-from .parts import Shape, checked, frame_of, pixels
+from .parts import Shape, checked, frame_of, pixel_format, pixels
 
 __all__ = ["describe", "restore"]
 
@@ -114,7 +114,7 @@ def restore(header: Mapping[str, Any], payload: Buffer, limit: int) -> Frame:
 def _colored(image: NDArray[Any], known: _Header) -> tuple[NDArray[Any], PixelFormat]:
     """The image as its pixel format wants it, by ``pixel_format``, ``ColorMode``, or else its shape."""
     if known.pixel_format is not None:
-        return image, _named(known.pixel_format)
+        return image, pixel_format(known.pixel_format)
     mode, pattern = known.ndattr.color_mode, known.ndattr.bayer_pattern
     if mode is None:
         mode = _guessed(image.shape)
@@ -123,7 +123,7 @@ def _colored(image: NDArray[Any], known: _Header) -> tuple[NDArray[Any], PixelFo
         raise WireError("unknown color mode", f"ColorMode {mode}, BayerPattern {pattern}")
     if mode == _RGB2 and image.ndim == 3:
         image = image.transpose(0, 2, 1)
-    return image, _named(layout.format(8 * image.itemsize))
+    return image, pixel_format(layout.format(8 * image.itemsize))
 
 
 def _guessed(shape: tuple[int, ...]) -> int:
@@ -134,13 +134,6 @@ def _guessed(shape: tuple[int, ...]) -> int:
     if shape[0] == 3:
         return _RGB3
     raise WireError("unknown color mode", f"shape {list(shape)} does not tell it; say pixel_format")
-
-
-def _named(name: str) -> PixelFormat:
-    try:
-        return PixelFormat(name)
-    except ValueError as error:
-        raise WireError("unknown pixel format", f"it is {name!r:.40}") from error
 
 
 def _attributes(frame: Frame) -> dict[str, Any]:

@@ -15,7 +15,18 @@ from stainstream.frame import Frame, PixelFormat
 
 from .base import Buffer
 
-__all__ = ["HEADER_BYTES", "Shape", "checked", "frame_of", "pair", "pixels", "raw", "read_header", "write_header"]
+__all__ = [
+    "HEADER_BYTES",
+    "Shape",
+    "checked",
+    "frame_of",
+    "pair",
+    "pixel_format",
+    "pixels",
+    "raw",
+    "read_header",
+    "write_header",
+]
 
 HEADER_BYTES = 64 << 10
 """How many bytes a header may have, in both directions."""
@@ -95,6 +106,20 @@ def pixels(payload: Buffer, dtype: np.dtype[Any], shape: tuple[int, ...], limit:
         raise WireError(cause, f"it has {len(payload)} bytes, {dtype.name} {list(shape)} takes {size}")
     view = np.frombuffer(payload, dtype).reshape(shape)
     return view if dtype.isnative and view.flags.aligned else view.astype(dtype.newbyteorder("="))
+
+
+def pixel_format(name: str) -> PixelFormat:
+    """The pixel format of a PFNC name.
+
+    Raises
+    ------
+    WireError
+        If it is not one that can be converted.
+    """
+    try:
+        return PixelFormat(name)
+    except ValueError as error:
+        raise WireError("unknown pixel format", f"it is {name!r:.40}") from error
 
 
 def frame_of(image: NDArray[Any], format: PixelFormat, seq: int, captured_ns: int, meta: Mapping[str, Any]) -> Frame:

@@ -20,6 +20,8 @@ from stainstream.wire import TABLE, Codec
 from stainstream.wire.base import UNNUMBERED, Buffer
 
 NAMES = [row.name for row in TABLE]
+JSON = [name for name in NAMES if name != "dectris-v2"]
+"""Those whose header is JSON and whose pixels are a part by themselves."""
 META = {
     "stage": {"x": 1.5, "y": -2, "z": None},
     "slide": "S-1 'ä'",
@@ -76,7 +78,7 @@ def test_every_pixel_format_comes_back(name: str, format: PixelFormat) -> None:
         np.testing.assert_array_equal(back.image, frame.image)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JSON)
 def test_pixels_are_not_copied(name: str) -> None:
     kind = PixelFormat.BGR8 if name == "imagezmq" else PixelFormat.RGB8
     frame = Frame(noise(kind), kind)
@@ -106,7 +108,7 @@ def test_metadata_never_pass_for_structure(name: str) -> None:
     assert back.image.shape == frame.image.shape
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JSON)
 def test_numpy_numbers_are_written_as_numbers(name: str) -> None:
     meta = {"x": np.float32(0.5), "n": np.int64(3), "at": np.array([1, 2])}
     header = json.loads(bytes(codec(name).encode(Frame(noise(PixelFormat.Mono8), PixelFormat.Mono8, meta=meta))[-2]))
@@ -129,7 +131,7 @@ def test_metadata_that_cannot_be_sent(name: str, meta: dict[str, Any], cause: st
     assert error.value.cause == cause
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JSON)
 def test_nothing_is_allocated_for_what_a_header_only_claims(name: str) -> None:
     parts = codec(name).encode(Frame(noise(PixelFormat.RGB8), PixelFormat.RGB8))
     header = json.loads(bytes(parts[-2])) | {"shape": [20_000, 20_000, 3]}
@@ -152,7 +154,7 @@ def test_the_limit_is_that_of_the_image(name: str) -> None:
         codec(name, 299).decode(parts)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JSON)
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
@@ -179,6 +181,8 @@ def test_headers_that_are_none(name: str, text: bytes, cause: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [0, 1, 4, 5])
 def test_wrong_number_of_parts(name: str, count: int) -> None:
+    if (name, count) == ("dectris-v2", 1):
+        pytest.skip("one part is what it has")
     with pytest.raises(WireError) as error:
         codec(name).decode([b"{}"] * count)
     assert error.value.cause == "wrong number of parts"
@@ -256,7 +260,7 @@ def accepts_or_refuses(name: str, parts: Sequence[Buffer]) -> None:
         np.testing.assert_array_equal(again.image, frame.image)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", JSON)
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_mutated_messages_are_frames_or_refused(name: str, data: st.DataObject) -> None:
