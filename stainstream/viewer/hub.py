@@ -22,8 +22,10 @@ __all__ = ["Counts", "Hub", "Seat"]
 
 _MOST_CREDIT = 2
 _VITALS_EVERY_S = 0.2
-_WORTH_WAITING = 0.4  # who asks when less than this part of a period is left gets the next frame, and not an old one
-_LATE_S = 0.003  # how late a frame may come that somebody waits for
+# Parts of a period. Who asks when less than the first is left gets the next frame, and not an old one, if it comes at
+# most the second late. Frames come unevenly where encoding takes a large part of the processors.
+_WORTH_WAITING, _LATE = 0.25, 0.5
+_LONG_S = 0.2  # longer periods are taken for this one: nobody waits long for what may not come
 
 
 class Seat:
@@ -80,8 +82,10 @@ class Seat:
             return None
         if self.look.raw is not None and newest.frame.raw is None:
             return None  # it was on its way before anybody wanted to see raw pixels
-        if 0 < (left := self._hub.next_in_s()) < _WORTH_WAITING * self._hub.period_s:
-            asyncio.get_running_loop().call_later(left, self.wake.set)
+        left, period = self._hub.next_in_s(), min(self._hub.period_s, _LONG_S)
+        late = _LATE * period
+        if -late < left < _WORTH_WAITING * period:
+            asyncio.get_running_loop().call_later(left + late, self.wake.set)
             return None
         self.credit -= 1
         self._held.append(newest)
@@ -156,7 +160,7 @@ class Hub:
 
     def next_in_s(self) -> float:
         """When the next frame is expected; below 0 if it should have come."""
-        return self._shown_s + self.period_s + _LATE_S - time.monotonic()
+        return self._shown_s + self.period_s - time.monotonic()
 
     def _measure(self, frame: Frame) -> None:
         """Tell those who listen what the pixels say, a few times a second."""
