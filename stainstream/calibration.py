@@ -22,8 +22,8 @@ from .normalizers import TABLE
 from .normalizers.conventions import Conventions, Profile, conventions
 from .normalizers.fitted import Fitted, Reference, Statistics
 from .normalizers.store import names, read_reference
+from .slides.opening import is_slide
 from .sources import Source
-from .sources.slide import is_slide
 
 __all__ = ["Calibration", "Taken", "blank_frames", "calibrate", "open_frames", "reference", "take", "target"]
 

@@ -1,4 +1,4 @@
-"""``stainstream normalize``: images and folders."""
+"""``stainstream normalize``: images, folders, whole slides."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import DEFAULT, EngineName, ModelName, Threads, TrustPlan
+from .slides import Associated, CompressionName, KeepBackground, Quality, Reader, TileSide
 
 if TYPE_CHECKING:
     from stainstream.api import Normalizer
@@ -16,26 +17,56 @@ __all__ = ["normalize"]
 
 
 def normalize(
-    source: Annotated[str, typer.Argument(metavar="IN", help="An image, a folder, or a quoted pattern.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="A folder; for a single image also a file.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="An image, a folder, a quoted pattern, a slide.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="A folder; for a single image also a file; for a slide a name in .ome.zarr, .ome.tiff, .tiff or .svs.",
+        ),
+    ],
     model: ModelName = DEFAULT,
     engine: EngineName = "auto",
     threads: Threads = None,
     trust_plan: TrustPlan = False,
     suffix: Annotated[str, typer.Option(help="Kind of images in a folder: png, jpg, tif, bmp or webp.")] = "png",
     recursive: Annotated[bool, typer.Option("--recursive", help="Look into a folder's folders.")] = False,
+    compression: CompressionName = "",
+    quality: Quality = 0,
+    tile: TileSide = 0,
+    keep_background: KeepBackground = False,
+    associated: Associated = True,
+    reader: Reader = "",
 ) -> None:
-    """Normalize images and folders of images; files of the same name in OUT are replaced.
+    """Normalize images, folders of images, or a whole slide; files of the same name in OUT are replaced.
 
-    Images that cannot be read are named, counted and left out; the exit code is then 1.
+    Images that cannot be read are named, counted and left out; the exit code is then 1. A slide is read tile by tile,
+    and appears under its name when it is whole.
     """
     from stainstream.api import load, open_sink, open_source
+    from stainstream.archive.slide import SlideOptions
+    from stainstream.config import settings
     from stainstream.sources.files import find_images
     from stainstream.sources.image import SUFFIXES
     from stainstream.stream.pipeline import Pipeline
 
+    from .slides import is_slide_job, normalize_slide
     from .status import progress
 
+    if is_slide_job(source, target):
+        options = {
+            "tile": tile,
+            "compression": compression,
+            "quality": quality,
+            "keep_background": keep_background,
+            "associated": associated,
+            "reader": reader,
+        }
+        chosen = settings(options, SlideOptions, "the options for slides")
+        with load(model, engine, 1, trust_plan=trust_plan) as loaded:
+            typer.echo(f"stainstream: model {loaded.artifact.name} on {loaded.choice}", err=True)
+            normalize_slide(source, target, loaded, chosen, threads)
+        return
     paths = find_images(source, recursive=recursive)
     with load(model, engine, threads, trust_plan=trust_plan) as loaded:
         typer.echo(f"stainstream: model {loaded.artifact.name} on {loaded.choice}", err=True)

@@ -72,9 +72,9 @@ TABLE: Table[Source] = Table(
         Plugin(
             "slide",
             "stainstream.sources.slide:Slide",
-            "tiles of a whole slide",
+            "tiles of a whole slide, as a scanner would send them",
             pattern=r"slide:.+|(?!\w[\w+.-]+://).+\.(svs|ndpi|mrxs|scn|vms|vmu|bif|svslide)",
-            example="slide:biopsy.svs?tile=512&tissue=0.1&order=scatter",
+            example="slide:biopsy.svs?order=scan&tile=512",
             needs=("openslide",),
             extra="slide",
         ),

@@ -12,27 +12,27 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from stainstream.color.spaces import to_opencv_lab
-from stainstream.color.tissue import is_ink
 from stainstream.config import Settings
 from stainstream.errors import SourceError
-from stainstream.frame import RGB8, Frame, PixelFormat
+from stainstream.frame import Frame, PixelFormat
+from stainstream.slides import Slide as Reader
+from stainstream.slides.opening import open_slide
+from stainstream.slides.tissue import TissueMask
 
 from .base import Source
 from .pace import Pace
 
-__all__ = ["Slide", "is_slide"]
-
-_OVERVIEW = 2048  # pixels of the longer side of the picture in which tissue is looked for
-_TISSUE_BELOW = 204  # OpenCV's 8-bit L*, for 80
+__all__ = ["Slide"]
 
 
 class Slide(Source):
-    """Tiles of a whole slide that OpenSlide reads, at full resolution: ``slide:FILE``, or a file named as slides are.
+    """Tiles of a whole slide, at full resolution: ``slide:FILE``, or a file named as slides are.
 
-    ``meta`` holds ``slide``, the file's name, ``x`` and ``y``, the tile's upper left corner in pixels, and ``mpp``, the
-    pixel size in um, where the slide says so. Tiles at the right and lower edge are left out unless they are whole.
-    Tiles that cannot be decoded are counted as ``unreadable tile``.
+    ``meta`` holds ``slide``, the file's name, ``x`` and ``y``, the tile's upper left corner in pixels, ``column`` and
+    ``row``, and, where the slide says how large its pixels are, ``pixel_size_um`` (also as ``mpp``) and ``stage``,
+    where a stage would stand to see the tile: ``x`` and ``y`` of its center, in um from the slide's upper left corner.
+    Tiles at the right and lower edge are left out unless they are whole. Tiles that cannot be decoded are counted as
+    ``unreadable tile``.
     """
 
     class Options(Settings, frozen=True, kw_only=True):
@@ -40,19 +40,22 @@ class Slide(Source):
 
         tile: Annotated[int, msgspec.Meta(ge=16, le=8192)] = 512
         """Side of a tile, in pixels."""
-        order: Literal["scan", "scatter"] = "scan"
-        """Row by row, or all over the slide, such that the first tiles stand for all of it."""
+        order: Literal["scan", "snake", "scatter"] = "scan"
+        """Row by row; row by row with every other one backwards, as stages go; or all over the slide, such that the
+        first tiles stand for all of it."""
         tissue: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
         """The share of tissue that a tile has at least; 0 for every tile."""
         rate: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
         """Tiles a second; 0 for as many as are taken."""
+        reader: Literal["", "openslide", "tifffile", "cucim"] = ""
+        """What reads it; empty for the first that can."""
 
     options: Options
 
     def __init__(self, target: str, options: Options) -> None:
         super().__init__(target, options)
         self._path = Path(re.sub(r"^slide:", "", target, flags=re.IGNORECASE))
-        self._slide: Any = None
+        self._slide: Reader | None = None
         self._places: list[tuple[int, int]] = []
 
     @property
@@ -60,79 +63,56 @@ class Slide(Source):
         return True
 
     def _open(self) -> None:
-        import openslide
-
-        asked = f"cannot read {self._path}"
-        if not self._path.exists():
-            raise SourceError(asked, "there is no such file")
-        try:
-            self._slide = openslide.OpenSlide(self._path)
-            self._places = self._chosen(self._slide)
-        except openslide.OpenSlideError as error:  # an unsupported format is one, too
-            raise SourceError(asked, f"OpenSlide cannot read it: {error}".strip(": ")) from error
+        self._slide = open_slide(self._path, self.options.reader)
+        self._places = self._chosen(self._slide)
         if not self._places:
             side, share = self.options.tile, self.options.tissue
-            raise SourceError(asked, f"no tile of {side}x{side} has {100 * share:g} % of tissue", "set tile smaller")
+            raise SourceError(
+                f"cannot read {self._path}",
+                f"no tile of {side}x{side} has {100 * share:g} % of tissue",
+                "set tile smaller",
+            )
 
     def _close(self) -> None:
-        if self._slide is not None:
-            self._slide.close()
-        self._slide = None
+        slide, self._slide = self._slide, None
+        if slide is not None:
+            slide.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        import openslide
-
         if (slide := self._slide) is None:
             raise SourceError(f"cannot read {self._path}", "it is not open")
-        pace, seq = Pace(self.options.rate, self.stopping), 0
-        mpp = slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
-        about = {"slide": self._path.name} | ({"mpp": float(mpp)} if mpp else {})
+        pace, seq, side = Pace(self.options.rate, self.stopping), 0, self.options.tile
         for x, y in self._places:
             if not pace.wait():
                 return
             try:
-                image = _on_white(slide.read_region((x, y), 0, (self.options.tile, self.options.tile)))
-            except openslide.OpenSlideError:
+                image = slide.read(x, y, side, side)
+            except SourceError:
                 self.rejected["unreadable tile"] += 1
-                slide = self._slide = openslide.OpenSlide(self._path)  # one error makes the old one useless
+                slide.close()  # one error makes OpenSlide's handle useless
+                slide = self._slide = open_slide(self._path, self.options.reader)
                 continue
-            yield Frame(image, PixelFormat.RGB8, seq, time.monotonic_ns(), about | {"x": x, "y": y})
+            yield Frame(image, PixelFormat.RGB8, seq, time.monotonic_ns(), self._meta(slide, x, y))
             seq += 1
 
-    def _chosen(self, slide: Any) -> list[tuple[int, int]]:
+    def _meta(self, slide: Reader, x: int, y: int) -> dict[str, Any]:
+        side, size = self.options.tile, slide.about.pixel_size_um
+        meta: dict[str, Any] = {"slide": self._path.name, "x": x, "y": y, "column": x // side, "row": y // side}
+        if size:
+            stage = {"x": (x + side / 2) * size[0], "y": (y + side / 2) * size[1]}
+            meta |= {"mpp": size[0], "pixel_size_um": size[0], "stage": stage}
+        return meta
+
+    def _chosen(self, slide: Reader) -> list[tuple[int, int]]:
         """Upper left corners of the tiles, in order."""
-        side, (width, height) = self.options.tile, slide.dimensions
-        places = [(x, y) for y, x in product(range(0, height - side + 1, side), range(0, width - side + 1, side))]
+        side, width, height = self.options.tile, slide.about.width, slide.about.height
+        rows, columns = range(0, height - side + 1, side), range(0, width - side + 1, side)
+        places = [(x, y) for y, x in product(rows, columns)]
+        if self.options.order == "snake":
+            places = [(x, y) for y in rows for x in (columns if y // side % 2 == 0 else reversed(columns))]
         if self.options.tissue and places:
-            overview = _on_white(slide.get_thumbnail((_OVERVIEW, _OVERVIEW)))
-            mask, scale = _is_tissue(overview), overview.shape[1] / width
-            places = [place for place in places if _share(mask, scale, place, side) >= self.options.tissue]
+            mask = TissueMask(slide.thumbnail(TissueMask.size()), width, height)
+            places = [(x, y) for x, y in places if mask.share(x, y, side, side) >= self.options.tissue]
         if self.options.order == "scatter":
             places = [places[k] for k in np.random.default_rng(0).permutation(len(places))]
         return places
-
-
-def is_slide(path: str) -> bool:
-    """Whether OpenSlide, where it is installed, takes this file for a whole slide."""
-    try:
-        import openslide
-    except ImportError:
-        return False
-    return Path(path).is_file() and openslide.OpenSlide.detect_format(path) is not None
-
-
-def _on_white(image: Any) -> RGB8:
-    """A PIL image as RGB; what was not scanned is white."""
-    pixels = np.asarray(image.convert("RGBA"))
-    return np.ascontiguousarray(np.where(pixels[..., 3:] == 0, 255, pixels[..., :3]), np.uint8)
-
-
-def _is_tissue(image: RGB8) -> Any:
-    colors = image.reshape(-1, 3)
-    return ((to_opencv_lab(colors)[:, 0] < _TISSUE_BELOW) & ~is_ink(colors)).reshape(image.shape[:2])
-
-
-def _share(mask: Any, scale: float, place: tuple[int, int], side: int) -> float:
-    left, top = (int(each * scale) for each in place)
-    reach = max(1, round(side * scale))
-    return float(mask[top : top + reach, left : left + reach].mean())

@@ -214,3 +214,17 @@ def test_bench_says_what_of_a_gpu_was_not_measured(command: Command, tmp_path: P
     for row in result["gpu_rows"]:
         assert row["status"] in ("measured", "not measured")
         assert row["engine"] in done.stdout
+
+
+def test_normalize_writes_a_slide(command: Command, tmp_path: Path) -> None:
+    made = pytest.importorskip("tests.slides.made", reason="needs the extra: slide")
+    made.write(tmp_path / "a.tif")
+    done = command("normalize", "a.tif", "a.ome.zarr", "--tile", 64, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    assert "wrote a.ome.zarr: 700x500, 88 tiles in" in done.stderr
+    assert "tiles/s" in done.stderr
+    with ss.load("default", "lut_numpy") as normalize:
+        assert np.array_equal(made.by_zarr(tmp_path / "a.ome.zarr"), normalize(made.content()))
+    refused = command("normalize", "slide:a.tif", "a.png")
+    assert refused.returncode == 2
+    assert "name it .ome.zarr, .ome.tiff, .tiff or .svs" in refused.stderr

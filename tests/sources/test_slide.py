@@ -12,8 +12,9 @@ import pytest
 import stainstream as ss
 from stainstream.errors import SourceError
 from stainstream.frame import Frame
-from stainstream.sources.slide import is_slide
+from stainstream.slides.opening import is_slide
 from tests.normalizers.tiles import LOW_TISSUE, demo
+from tests.slides.made import content, write
 
 openslide = pytest.importorskip("openslide", reason="OpenSlide is not installed")
 
@@ -44,6 +45,18 @@ def test_every_tile_comes_in_order_and_to_the_bit(slide: Path) -> None:
         x, y = tile.meta["x"], tile.meta["y"]
         assert np.array_equal(tile.image, _content()[y : y + 256, x : x + 256])
         assert tile.meta["slide"] == "small.tif"
+
+
+def test_the_stage_goes_row_by_row_or_to_and_fro(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif")
+    tiles = _tiles(f"slide:{path}?tile=200&order=snake")
+    places = [(tile.meta["column"], tile.meta["row"]) for tile in tiles]
+    assert places == [(0, 0), (1, 0), (2, 0), (2, 1), (1, 1), (0, 1)]
+    for tile in tiles:
+        assert tile.meta["pixel_size_um"] == tile.meta["mpp"] == 0.25
+        assert tile.meta["stage"] == {"x": (tile.meta["x"] + 100) * 0.25, "y": (tile.meta["y"] + 100) * 0.25}
+        x, y = tile.meta["x"], tile.meta["y"]
+        assert np.array_equal(tile.image, content()[y : y + 200, x : x + 200])
 
 
 def test_tissue_is_found_and_scattered(slide: Path) -> None:

@@ -1,0 +1,1 @@
+"""Whole slides, one or an archive of them: read, normalized, written."""

@@ -1,0 +1,151 @@
+"""A pyramid made in one pass over its lowest level."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from stainstream.frame import RGB8
+
+__all__ = ["Plan", "Tile", "build"]
+
+_AHEAD = 2  # tiles a thread that are begun before they are asked for
+
+_Made: TypeAlias = tuple[bytes, RGB8]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Of which tiles a pyramid consists. Level 0 is the largest, each other one half as wide and high, rounded down."""
+
+    width: int
+    height: int
+    tile: int
+    """Side of a tile in pixels, even."""
+
+    @property
+    def levels(self) -> list[tuple[int, int]]:
+        """Width and height of each level, down to one that is a single tile."""
+        sizes = [(self.width, self.height)]
+        while max(sizes[-1]) > self.tile and min(sizes[-1]) > 1:
+            sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+        return sizes
+
+    def grid(self, level: int) -> tuple[int, int]:
+        """How many columns and rows of tiles a level has."""
+        width, height = self.levels[level]
+        return -(-width // self.tile), -(-height // self.tile)
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles level 0 has."""
+        columns, rows = self.grid(0)
+        return columns * rows
+
+    def place(self, column: int, row: int) -> tuple[int, int, int, int]:
+        """Where a tile of level 0 lies: x, y, width, height; the last ones of a row or column may be smaller."""
+        x, y = column * self.tile, row * self.tile
+        return x, y, min(self.tile, self.width - x), min(self.tile, self.height - y)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """An encoded tile."""
+
+    level: int
+    column: int
+    row: int
+    data: bytes
+
+
+def build(
+    plan: Plan, produce: Callable[[int, int, int, int], RGB8], encode: Callable[[RGB8], bytes], threads: int
+) -> Iterator[Tile]:
+    """Make all tiles of a pyramid: those of a level come row by row.
+
+    Each tile of level 0 is produced, encoded and halved by one thread, while others are at other tiles. Halves are
+    means of 2x2 pixels; they wait in one row of tiles a level, which is all that is held: ``3 * width * tile`` bytes.
+
+    Parameters
+    ----------
+    produce
+        Gives the pixels at x, y, width, height of level 0; called from several threads.
+    encode
+        Encodes a whole tile; what lies beyond the slide's edge repeats the edge.
+    threads
+        How many.
+    """
+    builder = _Builder(plan, encode)
+    columns, rows = plan.grid(0)
+    places = ((column, row) for row in range(rows) for column in range(columns))
+    begun: deque[tuple[int, int, Future[_Made]]] = deque()
+    pool = ThreadPoolExecutor(threads, "slide")
+    try:
+        for column, row in places:
+            begun.append((column, row, pool.submit(builder.lowest, produce, plan.place(column, row))))
+            if len(begun) > _AHEAD * threads:
+                yield from builder.take(pool, 0, *begun.popleft())
+        while begun:
+            yield from builder.take(pool, 0, *begun.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Builder:
+    """Encodes tiles, and joins their halves to the rows of the next level."""
+
+    def __init__(self, plan: Plan, encode: Callable[[RGB8], bytes]) -> None:
+        self._plan, self._encode = plan, encode
+        self._rows: dict[int, RGB8] = {}
+
+    def lowest(self, produce: Callable[[int, int, int, int], RGB8], place: tuple[int, int, int, int]) -> _Made:
+        """A tile of level 0, encoded, and its half."""
+        return self._made(produce(*place))
+
+    def _made(self, pixels: RGB8) -> _Made:
+        return self._encode(_whole(pixels, self._plan.tile)), _half(pixels)
+
+    def take(self, pool: ThreadPoolExecutor, level: int, column: int, row: int, made: Future[_Made]) -> Iterator[Tile]:
+        """Give a tile that was made, and the rows of tiles above it that are complete with it."""
+        data, half = made.result()
+        yield Tile(level, column, row, data)
+        above, (columns, rows) = level + 1, self._plan.grid(level)
+        if above == len(self._plan.levels):
+            return
+        side, (width, height) = self._plan.tile // 2, self._plan.levels[above]
+        if above not in self._rows:
+            self._rows[above] = np.empty((self._plan.tile, width, 3), np.uint8)
+        waiting = self._rows[above]
+        x, y = column * side, (row % 2) * side
+        waiting[y : y + half.shape[0], x : x + half.shape[1]] = half
+        if column == columns - 1 and (row % 2 or row == rows - 1):
+            yield from self._row(pool, above, row // 2, waiting[: max(0, height - row // 2 * self._plan.tile)])
+
+    def _row(self, pool: ThreadPoolExecutor, level: int, row: int, pixels: RGB8) -> Iterator[Tile]:
+        if not len(pixels):
+            return
+        tile, width = self._plan.tile, self._plan.levels[level][0]
+        begun = [pool.submit(self._made, pixels[:, x : x + tile]) for x in range(0, width, tile)]
+        for column, each in enumerate(begun):
+            yield from self.take(pool, level, column, row, each)
+
+
+def _whole(pixels: RGB8, tile: int) -> RGB8:
+    height, width, _ = pixels.shape
+    if (height, width) == (tile, tile):
+        return np.ascontiguousarray(pixels)
+    return np.pad(pixels, ((0, tile - height), (0, tile - width), (0, 0)), mode="edge")
+
+
+def _half(pixels: RGB8) -> RGB8:
+    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+    if not height or not width:
+        return np.empty((height, width, 3), np.uint8)
+    even = np.ascontiguousarray(pixels[: 2 * height, : 2 * width])
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
