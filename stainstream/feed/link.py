@@ -102,7 +102,8 @@ class Link:
         self._curve = curve
         # Never IMMEDIATE for the DEALER: when the other end dies, libzmq then takes the pipe away even between two
         # parts of a message that is being received, and aborts the process (fq.cpp: !_more).
-        self._options = {**_OPTIONS, **({zmq.ROUTER_MANDATORY: 1} if bind else {}), **options}
+        mandatory: dict[int, int | bytes] = {zmq.ROUTER_MANDATORY: 1} if bind else {}
+        self._options = {**_OPTIONS, **mandatory, **options}
         self._socket: Socket | None = None
         self._monitor: Socket | None = None
         self._peers: dict[bytes, float] = {}

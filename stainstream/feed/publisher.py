@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import sys
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +16,7 @@ from stainstream.security import Curve
 from .counts import Counts
 from .journal import Journal
 from .sender import Item, Sender
+from .tile import written
 from .window import Window
 
 __all__ = ["Publisher", "Series"]
@@ -27,7 +24,6 @@ __all__ = ["Publisher", "Series"]
 Part: TypeAlias = bytes | bytearray | memoryview
 Pixels: TypeAlias = Any  # whatever has the buffer interface: bytes, a memoryview, a NumPy array
 
-_TYPES = {"B": "uint8", "H": "uint16"}
 _NAME = 256
 
 
@@ -157,6 +153,7 @@ class Series:
         dtype: str | None = None,
         pixel_format: str | None = None,
         meta: Mapping[str, Any] = MappingProxyType({}),
+        encoding: str = "",
         copy: bool = True,
         timeout: float | None = None,
     ) -> int:
@@ -172,6 +169,8 @@ class Series:
             GenICam PFNC name; by default RGB8 (RGB16) of three channels, Mono8 (Mono16) of one.
         meta
             What belongs to the tile: stage position, pixel size ... (anything that JSON can say).
+        encoding
+            ``"lz4"``, ``"zstd"`` or ``"jpeg"`` to compress the pixels; needs the extra ``compress``.
         copy
             False to send from where the pixels lie: they must not change until the tile is accepted.
         timeout
@@ -186,37 +185,18 @@ class Series:
         FeedFull
             If there is no room in the window.
         UsageError
-            If these are no pixels.
+            If these are no pixels, or none that can be compressed so.
+        MissingExtra
+            If the library for `encoding` is not installed.
         """
-        view = memoryview(pixels)
-        extents = list(shape if shape is not None else view.shape or ())
-        dtype = dtype or _TYPES.get(view.format, "uint8")
-        width = 2 if dtype == "uint16" else 1
-        size = math.prod(extents) * width
-        if size != view.nbytes or not view.c_contiguous or len(extents) not in (2, 3):
-            raise UsageError(
-                f"cannot send {view.nbytes} bytes as {dtype} {extents}",
-                f"that takes {size} in C order, 2 or 3 axes",
-            )
-        flat = view.cast("B") if view.ndim != 1 or view.format != "B" else view
-        header = {
-            **self._about,
-            **meta,
-            "htype": "array-1.0",
-            "ssf": 1,
-            "kind": "frame",
-            "type": dtype,
-            "shape": extents,
-            "pixel_format": pixel_format or ("Mono" if len(extents) == 2 else "RGB") + str(8 * width),
-            "endianness": sys.byteorder,
-            "encoding": "",
+        known = {
             "source": self._publisher.sender.name,
             "epoch": self.epoch,
             "series": self.name,
-            "t_utc_ns": time.time_ns(),
             "frame": self.next,
         }
-        return self.put((b"", _json(header), bytes(flat) if copy else flat), timeout)
+        topic, header, flat = written(pixels, shape, dtype, pixel_format, encoding, {**self._about, **meta, **known})
+        return self.put((topic, header, bytes(flat) if copy and not encoding else flat), timeout)
 
     def put(
         self,
@@ -296,7 +276,3 @@ class Series:
             self._publisher.note(self.name, next=self.base, rejected=dict(self._rejected), ended=self.ended)
         self._publisher.window.leave(size)
         done(cause)
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()

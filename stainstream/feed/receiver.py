@@ -16,13 +16,12 @@ from stainstream.security import Curve
 from .hub import HUB
 from .link import Body, Link
 from .message import Envelope, pack
+from .tile import MAX_FRAME_BYTES
 
 __all__ = ["MAX_FRAME_BYTES", "Arrival", "Receiver"]
 
 _log = logging.getLogger(__name__)
 
-MAX_FRAME_BYTES = 256 << 20
-"""The largest image that a feed may send, unless told otherwise."""
 _BESIDE_IMAGE = 64 << 10  # bytes that a message's part may have beyond those of the largest image
 _LINGER_S = 0.5
 _AT_ONCE = 512  # ranges in one acknowledgement

@@ -123,6 +123,7 @@ class Subscriber:
         self.duplicates = 0
         """Tiles that came once more and were left out."""
         self.stopping = threading.Event()
+        self._limit = max_frame_bytes
         self._journal = None if cursor is None else Journal(cursor)
         self._series = {series: _Progress(last + 1, last + 1, known=False) for series, last in (after or {}).items()}
         self._changing = threading.Lock()
@@ -223,7 +224,10 @@ class Subscriber:
             self._in_hand = arrival, End(series, progress.counts(envelope["tiles"], envelope["rejected"]))
         else:
             try:
-                self._in_hand = arrival, read(series, seq, arrival.body, again=progress.handed == seq)
+                self._in_hand = (
+                    arrival,
+                    read(series, seq, arrival.body, again=progress.handed == seq, limit=self._limit),
+                )
             except WireError as error:
                 arrival.receiver.link.reject("unreadable tile", error)
                 with self._changing:

@@ -36,6 +36,7 @@ class Viewer:
         keys: str = "",
     ) -> None:
         self.stopping = threading.Event()
+        self._limit = max_frame_bytes
         self._wanting = Wanting(
             address, bind=bind, name=name, max_frame_bytes=max_frame_bytes, curve=Curve.of(curve, keys)
         )
@@ -65,7 +66,7 @@ class Viewer:
             if body is None:
                 continue
             try:
-                tile = read("", 0, body)
+                tile = read("", 0, body, limit=self._limit)
                 number = tile.header.get("frame", 0)
                 yield Tile(str(tile.header.get("source", "")), number, tile.header, tile.payload)
             except WireError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -22,9 +23,12 @@ from stainstream.wire.base import Buffer, Codec
 from stainstream.wire.native import Native
 
 from .base import Sink
+from .herald import Herald
 from .outlet import Outlet
 
 __all__ = ["ZeroMQ"]
+
+_log = logging.getLogger(__name__)
 
 _KINDS = {"pub": zmq.PUB, "push": zmq.PUSH}
 _SLICE_MS = 100  # after which a send that waits looks whether it shall give up
@@ -41,7 +45,7 @@ class ZeroMQ(Sink):
     class Options(Settings, frozen=True, kw_only=True):
         """What can be set."""
 
-        format: Literal["stainstream", "array-1.0", "imagezmq", "dectris-v2"] = "stainstream"
+        format: Literal["stainstream", "array-1.0", "imagezmq", "netgear", "dectris-v2"] = "stainstream"
         """The wire format."""
         delivery: Literal["", "live", "lossless", "acknowledged"] = ""
         """``live``: each receiver gets the newest frame when it is ready for it. ``lossless``: the same as pattern
@@ -52,6 +56,14 @@ class ZeroMQ(Sink):
         """Whether to bind, or to connect to where the receiver is bound."""
         topic: str = "normalized"
         """What subscribers select by; only format ``stainstream`` has topics."""
+        encoding: Literal["", "lz4", "zstd", "jpeg"] = ""
+        """How frames are compressed (format ``stainstream``); ``jpeg`` loses a little."""
+        quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
+        """Of a JPEG."""
+        single: bool = False
+        """Whether to send messages of one part (format ``stainstream``), without topics."""
+        announce: bool = True
+        """Whether to send start, status and end, too, where the format has them (patterns ``pub`` and ``push``)."""
         hwm: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4
         """Frames that may wait in ZeroMQ's queue, for each receiver."""
         linger: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
@@ -80,6 +92,8 @@ class ZeroMQ(Sink):
                 )
             if self.delivery and self.pattern and (self.delivery, self.pattern) != ("lossless", "push"):
                 raise ValueError(f"delivery={self.delivery} and pattern={self.pattern} exclude each other")
+            if self.format != "stainstream" and (self.encoding or self.single):
+                raise ValueError(f"encoding and single are for format=stainstream, not {self.format}")
 
     options: Options
 
@@ -93,6 +107,7 @@ class ZeroMQ(Sink):
         self._outlet: Outlet | None = None
         self._newest: Newest | None = None
         self._sending = threading.Lock()
+        self._herald: Herald | None = None
         self.address = ""
         """Where the open socket is bound or connected to, without ``zmq+``."""
 
@@ -134,6 +149,7 @@ class ZeroMQ(Sink):
             _KINDS[self._pattern], self.target, self.options.bind, options, SinkError, curve=self._curve
         )
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._herald = Herald(self._codec, self._try) if self.options.announce else None
 
     def _close(self) -> None:
         publisher, self._publisher, self._outlet = self._publisher, None, None
@@ -142,6 +158,9 @@ class ZeroMQ(Sink):
         newest, self._newest = self._newest, None
         if newest is not None:
             newest.link.close(self.options.linger)
+        herald, self._herald = self._herald, None
+        if herald is not None:
+            herald.end()
         with self._sending:
             opened, self._socket = self._socket, None
             if opened is not None:
@@ -175,7 +194,21 @@ class ZeroMQ(Sink):
         elif (newest := self._newest) is not None:
             newest.give(self._encoded(frame))
         else:
-            self._send(frame.seq, self._encoded(frame))
+            self._announced(frame, self._herald)
+
+    def _announced(self, frame: Frame, herald: Herald | None) -> None:
+        """Send one frame, and before the first one, what it will be like."""
+        parts = self._encoded(frame)
+        try:
+            if herald is not None:
+                herald.begin(frame, lambda message: self._send(frame.seq, message))
+            self._send(frame.seq, parts)
+        except SinkError as error:
+            if herald is not None:
+                herald.count(frame.seq, error.reason)
+            raise
+        if herald is not None:
+            herald.count(frame.seq)
 
     def _encoded(self, frame: Frame) -> list[Buffer]:
         try:
@@ -199,8 +232,20 @@ class ZeroMQ(Sink):
                 else:
                     return
 
+    def _try(self, parts: list[Buffer]) -> None:
+        """Send a message that may be left out."""
+        if self._sending.acquire(blocking=False):
+            try:
+                if self._socket is not None:
+                    self._socket.send_multipart(parts, zmq.DONTWAIT)
+            except zmq.ZMQError as error:
+                _log.debug("left out an announcement to %s: %s", self.target, error)
+            finally:
+                self._sending.release()
+
 
 def _codec(options: ZeroMQ.Options) -> Codec:
     if options.format == "stainstream":
-        return Native(topic=options.topic)
+        encoding, quality = options.encoding, options.quality
+        return Native(topic=options.topic, encoding=encoding, quality=quality, single=options.single)
     return TABLE[options.format].load()()

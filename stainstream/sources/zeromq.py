@@ -54,7 +54,7 @@ class ZeroMQ(Source):
     class Options(Settings, frozen=True, kw_only=True):
         """What can be set."""
 
-        format: Literal["stainstream", "array-1.0", "imagezmq", "dectris-v2"] = "stainstream"
+        format: Literal["stainstream", "array-1.0", "imagezmq", "netgear", "dectris-v2"] = "stainstream"
         """The wire format."""
         delivery: Literal["", "live", "lossless", "acknowledged"] = ""
         """``live``: the newest frame, when we are ready for it. ``lossless``: the same as pattern ``pull``.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from stainstream.frame import Frame
 
-__all__ = ["MAX_FRAME_BYTES", "UNNUMBERED", "Buffer", "Codec"]
+__all__ = ["MAX_FRAME_BYTES", "UNNUMBERED", "Announcer", "Buffer", "Codec"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """One part of a message; a memoryview is one of bytes."""
@@ -51,3 +51,23 @@ class Codec(Protocol):
         WireError
             If the message is malformed, in whatever way; nothing else is ever raised.
         """
+
+
+@runtime_checkable
+class Announcer(Protocol):
+    """A wire format that has messages beside frames; each is empty where it has not that one."""
+
+    def start(self, frame: Frame) -> list[Buffer]:
+        """What comes before the first frame, which is given."""
+
+    def status(self, counts: Mapping[str, Any]) -> list[Buffer]:
+        """What is sent once a second.
+
+        Parameters
+        ----------
+        counts
+            ``frames`` that were to be sent = ``sent`` + the sum of ``dropped`` (by cause); ``frame``: the last number.
+        """
+
+    def end(self, counts: Mapping[str, Any]) -> list[Buffer]:
+        """What comes after the last frame; see `status`."""

@@ -94,6 +94,33 @@ class Dectris:
         kind = pixel_format(name if isinstance(name, str) else _GUESSED[image.ndim].format(8 * image.itemsize))
         return frame_of(image, kind, known.image_id, time.monotonic_ns(), meta)
 
+    def start(self, frame: Frame) -> list[Buffer]:
+        """The start of a series, as far as is known of it; how many images it will have is not."""
+        about = {
+            "arm_date": cbor2.CBORTag(0, self._series["series_date"]),
+            "channels": [_CHANNEL],
+            "detector_description": "stainstream",
+            "image_dtype": frame.format.dtype.name,
+            "image_size_x": frame.width,
+            "image_size_y": frame.height,
+            "saturation_value": (1 << frame.format.bits) - 1,
+        }
+        model = frame.meta.get("model")
+        user = {"pixel_format": frame.format.value, **({"model": dict(model)} if isinstance(model, Mapping) else {})}
+        return [cbor2.dumps({"type": "start", **about, **self._named, "user_data": user})]
+
+    def status(self, counts: Mapping[str, Any]) -> list[Buffer]:  # noqa: ARG002
+        """Nothing: there is no such message."""
+        return []
+
+    def end(self, counts: Mapping[str, Any]) -> list[Buffer]:
+        """The end of a series; the counts are for the user."""
+        return [cbor2.dumps({"type": "end", **self._named, "user_data": dict(counts)})]
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {key: self._series[key] for key in ("series_id", "series_unique_id")}
+
     def _times(self, frame: Frame) -> dict[str, Any]:
         """When it was captured, as the vendor has it: since the beginning of the series."""
         age = time.monotonic_ns() - frame.captured_ns

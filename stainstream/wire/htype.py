@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stainstream.compression import expand
 from stainstream.errors import WireError
 from stainstream.frame import Frame, PixelFormat
 
@@ -71,7 +72,7 @@ class _Header(msgspec.Struct):
 _CONSUMED = frozenset(_Header.__struct_fields__) - {"ndattr"}
 
 
-def describe(frame: Frame) -> dict[str, Any]:
+def describe(frame: Frame, encoding: str = "") -> dict[str, Any]:
     """What the header says about the payload; it says ``ndattr`` too, with the frame's other attributes kept."""
     return {
         "htype": _HTYPE,
@@ -79,7 +80,7 @@ def describe(frame: Frame) -> dict[str, Any]:
         "shape": frame.image.shape,
         "frame": frame.seq,
         "endianness": sys.byteorder,
-        "encoding": "",
+        "encoding": encoding,
         "pixel_format": frame.format.value,
         "ndattr": _attributes(frame),
     }
@@ -101,12 +102,14 @@ def restore(header: Mapping[str, Any], payload: Buffer, limit: int) -> Frame:
     known = checked(header, _Header)
     if known.htype != _HTYPE:
         raise WireError("unknown htype", f"it is {known.htype!r:.40}, not {_HTYPE!r}")
-    if known.encoding:
-        raise WireError("unsupported encoding", f"it is {known.encoding!r:.40}; only raw pixels are read")
     dtype = _DTYPES.get((known.type, known.endianness or known.endianess or "little"))
     if dtype is None:
         raise WireError("unsupported type", f"it is {known.type!r:.40}, neither 'uint8' nor 'uint16'")
+    if known.encoding:
+        payload = expand(payload, known.encoding, known.shape, dtype.itemsize, limit)
     image, kind = _colored(pixels(payload, dtype, known.shape, limit), known)
+    if known.encoding == "jpeg" and kind not in (PixelFormat.RGB8, PixelFormat.Mono8):
+        raise WireError("pixels do not fit", f"a JPEG is RGB8 or Mono8, not {kind.value}")
     meta = {key: value for key, value in header.items() if key not in _CONSUMED}
     return frame_of(image, kind, known.frame, time.monotonic_ns(), meta)
 

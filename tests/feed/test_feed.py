@@ -63,6 +63,28 @@ def test_a_series_arrives_whole_and_in_order(publisher: Publisher) -> None:
     assert ended[0].balanced
 
 
+@pytest.mark.parametrize("encoding", ["lz4", "zstd", "jpeg"])
+def test_compressed_tiles(publisher: Publisher, encoding: str) -> None:
+    publisher.begin("s").send(pixels(7), encoding=encoding)
+    (item,) = consume(publisher.address, 1)
+    assert isinstance(item, Tile)
+    assert item.header["encoding"] == encoding
+    assert np.array_equal(item.image, pixels(7))
+
+
+def test_a_tile_that_would_be_too_large_is_refused(publisher: Publisher) -> None:
+    series = publisher.begin("s")
+    series.send(np.zeros((64, 64, 3), np.uint8), encoding="zstd")
+    thread = threading.Thread(target=series.end, args=(20,))
+    thread.start()
+    with Subscriber(publisher.address, max_frame_bytes=64 * 64 * 3 - 1) as subscriber:
+        item = subscriber.take(timeout=20)
+        subscriber.accept()
+        assert isinstance(item, End)
+        assert item.counts.rejected == {"unreadable tile": 1}
+    thread.join()
+
+
 def test_what_was_not_accepted_comes_again(publisher: Publisher) -> None:
     series = publisher.begin("s")
     for seq in range(5):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
 import sys
 import tempfile
 import threading
@@ -65,34 +64,15 @@ def until_received(sending: ZeroMQ, socket: Receiver, **meta: Any) -> list[bytes
     """Publish until a frame comes: nobody tells a publisher that somebody subscribed."""
     for seq in range(250):
         sending.write(frame(seq, **meta))
-        if socket.poll(20):
-            return socket.recv_multipart()
+        while socket.poll(20):
+            parts = socket.recv_multipart()
+            if b'"kind":"start"' not in parts[1]:
+                return parts
     pytest.fail("nothing came")
 
 
 def test_the_formats_are_those_of_the_table() -> None:
     assert get_args(get_type_hints(ZeroMQ.Options)["format"]) == tuple(row.name for row in TABLE)
-
-
-def test_the_client_in_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
-    client = text.split("```python\n")[1].split("```")[0]
-    with sink() as sending:
-        command = [sys.executable, "-c", client.replace("tcp://127.0.0.1:5560", sending.address)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            lines: list[str] = []
-            reading = threading.Thread(target=lambda out: lines.append(out.readline()), args=(process.stdout,))
-            reading.start()
-            for seq in range(500):
-                sending.write(frame(seq))
-                reading.join(0.02)
-                if not reading.is_alive():
-                    break
-            process.kill()
-            reading.join()
-    seq = int(lines[0].split()[0])
-    assert lines == [f"{seq} RGB8 {SHAPE} {image(seq).mean()}\n"]
 
 
 def test_a_plain_subscriber() -> None:
@@ -148,7 +128,7 @@ def test_what_our_sink_sends_our_source_takes(anywhere: str, name: str) -> None:
         thread = threading.Thread(target=send)
         thread.start()
         for seq, taken in zip(range(40, 70), feed, strict=False):
-            sent, numbered = image(seq), name != "imagezmq"
+            sent, numbered = image(seq), name not in ("imagezmq", "netgear")
             assert np.array_equal(taken.image if numbered else taken.image[..., ::-1], sent)
             assert taken.seq == (seq if numbered else seq - 40)
             assert (META | {"msg": "m"}).items() <= taken.meta.items()
@@ -156,6 +136,59 @@ def test_what_our_sink_sends_our_source_takes(anywhere: str, name: str) -> None:
                 break
         thread.join()
     assert (feed.lost, feed.rejected) == (0, {})
+
+
+def told(socket: Receiver, until: str) -> list[dict[str, Any]]:
+    """Headers of all messages, up to one of a kind."""
+    headers: list[dict[str, Any]] = []
+    while not headers or headers[-1]["kind"] != until:
+        headers.append(json.loads(socket.recv_multipart()[1]))
+    return headers
+
+
+def test_start_status_and_end_are_sent_and_add_up() -> None:
+    with sink(pattern="push", linger=5.0) as sending, receiver(sending.address) as socket:
+        for seq in (4, 6):
+            sending.write(frame(seq))
+        first = told(socket, "status")
+        closing = threading.Thread(target=sending.close)
+        closing.start()
+        last = told(socket, "end")[-1]
+        closing.join()
+    assert [each["kind"] for each in first] == ["start", "frame", "frame", "status"]
+    assert (first[0]["pixel_format"], first[0]["shape"], first[0]["encoding"]) == ("RGB8", list(SHAPE), "")
+    assert last | {"frames": 2, "sent": 2, "dropped": {}, "frame": 6} == last
+    assert len({each["epoch"] for each in [first[0], first[-1], last]}) == 1
+
+
+def test_frames_that_nobody_took_are_in_the_counts() -> None:
+    sending = sink(pattern="push")
+    sending.open()
+    threading.Timer(0.2, sending.stop).start()
+    with pytest.raises(SinkError):
+        sending.write(frame(7))
+    herald = sending._herald
+    assert herald is not None
+    assert herald.counts == {"frames": 1, "sent": 0, "dropped": {"no consumer took it": 1}, "frame": 7}
+    sending.close()
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("encoding", ["lz4", "zstd", "jpeg"])
+def test_compressed_frames_of_one_or_three_parts(encoding: str, single: bool) -> None:
+    feed = Feed("zmq+tcp://127.0.0.1:0", Feed.Options(pattern="pull", bind=True))
+    options = {"encoding": encoding, "single": single, "quality": 100, "pattern": "push", "bind": False}
+    smooth = np.broadcast_to(np.arange(160, dtype=np.uint8)[:, None, None], SHAPE).copy()
+    with feed, sink(f"zmq+{feed.address}", **options) as sending:
+        sending.write(Frame(smooth, PixelFormat.RGB8, 5))
+        taken = next(iter(feed))
+    assert (taken.seq, taken.format, feed.rejected) == (5, PixelFormat.RGB8, {})
+    assert np.abs(taken.image.astype(int) - smooth).max() <= (2 if encoding == "jpeg" else 0)
+
+
+def test_compression_is_for_our_own_format() -> None:
+    with pytest.raises(UsageError, match="encoding and single are for format=stainstream"):
+        open_sink("zmq+tcp://h:5?format=array-1.0&encoding=lz4")
 
 
 def test_a_publisher_without_subscribers_does_not_wait() -> None:
@@ -195,7 +228,7 @@ def test_waiting_takes_no_processor_time() -> None:
 
 
 def test_a_pusher_that_waits_sends_when_a_consumer_comes() -> None:
-    with sink(pattern="push") as sending:
+    with sink(pattern="push", announce=False) as sending:
         thread = threading.Thread(target=sending.write, args=(frame(7),))
         thread.start()
         time.sleep(0.3)
@@ -207,7 +240,10 @@ def test_a_pusher_that_waits_sends_when_a_consumer_comes() -> None:
 @pytest.mark.parametrize("side", [60, 200])
 def test_the_last_frames_arrive_though_the_sink_is_closed(anywhere: str, side: int) -> None:
     sent = [image(seq)[:side, :side] for seq in range(50)]
-    with sink(anywhere, pattern="push", hwm=100, linger=10.0) as sending, receiver(sending.address) as socket:
+    with (
+        sink(anywhere, pattern="push", hwm=100, linger=10.0, announce=False) as sending,
+        receiver(sending.address) as socket,
+    ):
         for seq, pixels in enumerate(sent):
             sending.write(Frame(pixels, PixelFormat.RGB8, seq))
         closing = threading.Thread(target=sending.close)
@@ -238,7 +274,7 @@ def test_a_frame_belongs_to_the_sink_until_it_has_left() -> None:
     pixels = image(1)
     alive = weakref.ref(pixels)
     large = Frame(np.zeros((2000, 3000, 3), np.uint8), PixelFormat.RGB8)
-    with sink(pattern="push", hwm=10) as sending, receiver(sending.address) as socket:
+    with sink(pattern="push", hwm=10, announce=False) as sending, receiver(sending.address) as socket:
         for _ in range(5):  # more than the receiver and the system keep for it
             sending.write(large)
         sending.write(Frame(pixels, PixelFormat.RGB8))

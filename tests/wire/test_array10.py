@@ -116,6 +116,8 @@ def test_words_at_odd_addresses() -> None:
         ({"htype": "array-2.0"}, "unknown htype"),
         ({"htype": None}, "wrong header"),
         ({"encoding": "bslz4"}, "unsupported encoding"),
+        ({"encoding": "blosc"}, "unsupported encoding"),
+        ({"encoding": ["lz4"]}, "wrong header"),
         ({"type": "float64"}, "unsupported type"),
         ({"type": "int8"}, "unsupported type"),
         ({"endianness": "middle"}, "wrong header"),

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from stainstream.compression import jpeg_shape
 from stainstream.errors import WireError
 from stainstream.frame import Frame, PixelFormat
 from stainstream.wire.base import UNNUMBERED
 from stainstream.wire.imagezmq import ImageZMQ
-from stainstream.wire.jpeg import jpeg_shape
 
 RED = np.full((16, 24, 3), (0, 0, 200), np.uint8)  # as OpenCV has it
 

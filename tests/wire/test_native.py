@@ -117,7 +117,7 @@ def test_control_messages_are_no_frames(kind: str) -> None:
         (changed(ssf="1"), "wrong header"),
         (changed(ssf=True), "wrong header"),
         (changed(kind="picture"), "wrong header"),
-        (changed(encoding="jpeg"), "unsupported encoding"),
+        (changed(encoding="gzip"), "unsupported encoding"),
         (changed(shape=[2, 4, 4]), "short payload"),
         ([b"SSF1"], "wrong number of parts"),
         ([b"SSF2" + bytes(100)], "wrong number of parts"),
@@ -132,3 +132,40 @@ def test_what_is_refused(message: list[Buffer], cause: str) -> None:
     with pytest.raises(WireError) as error:
         Native().decode(message)
     assert error.value.cause == cause
+
+
+def test_one_part() -> None:
+    frame = Frame(PIXELS, PixelFormat.RGB8, 9, 1, {"slide": "S"})
+    (part,) = Native(single=True).encode(frame)
+    length = struct.unpack_from("<I", part, 4)[0]
+    assert (part[:4], (8 + length) % 8) == (b"SSF1", 0)
+    assert json.loads(bytes(part[8 : 8 + length]))["slide"] == "S"
+    assert part[8 + length :] == PIXELS.tobytes()
+    back = Native().decode([part])
+    assert back is not None
+    assert (back.seq, back.image.tolist()) == (9, PIXELS.tolist())
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_start_status_and_end(single: bool) -> None:
+    native = Native(single=single, topic="t")
+    frame = Frame(PIXELS, PixelFormat.RGB8, 9, 1, {"model": {"name": "m", "sha256": "d"}})
+    counts = {"frames": 3, "sent": 2, "dropped": {"no consumer took it": 1}, "frame": 11}
+    said = [native.start(frame), native.status(counts), native.end(counts)]
+    headers = []
+    for parts in said:
+        assert Native().decode(parts) is None
+        if not single:
+            assert (parts[0], parts[2]) == (b"t", b"")
+        headers.append(json.loads(bytes(parts[0])[8:] if single else bytes(parts[1])))
+    assert [each["kind"] for each in headers] == ["start", "status", "end"]
+    assert len({each["epoch"] for each in headers}) == 1
+    assert (headers[0]["pixel_format"], headers[0]["shape"], headers[0]["model"]["sha256"]) == ("RGB8", [2, 4, 3], "d")
+    for each in headers[1:]:
+        assert each["frames"] == each["sent"] + sum(each["dropped"].values())
+        assert each["t_utc_ns"] == pytest.approx(time.time_ns(), abs=60e9)
+
+
+def test_device_time() -> None:
+    header = json.loads(sent(device_ns=5)[1])
+    assert (header["t_device"], header["t_device_hz"], header["device_ns"]) == (5, 10**9, 5)
