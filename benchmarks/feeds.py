@@ -187,7 +187,7 @@ def main(file: Path, seconds: float = 5.0, turns: int = 5) -> None:
         live = f"zmq+{a}?delivery=live"
         plans = {
             "live": (("sink", live), ("viewer", a)),
-            "plain PUB/SUB": (("sink", f"zmq+{a}?pattern=pub&hwm=1000"), ("subscribed", a)),
+            "plain PUB/SUB": (("sink", f"zmq+{a}?pattern=pub&hwm=1000&announce=0"), ("subscribed", a)),
         }
         for each, (sender, receiver) in plans.items():
             age[each] = percentiles(turn(sender, [], receiver, 60, 2 * seconds, 0.05)[1])
