@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 import zmq
 
+from stainstream.compression import ENCODINGS
 from stainstream.config import Settings
 from stainstream.endpoint import Socket, attach, detach
 from stainstream.errors import SinkError, WireError
@@ -20,7 +21,9 @@ from stainstream.receipt import Note
 from stainstream.security import Curve
 from stainstream.wire import TABLE
 from stainstream.wire.base import Buffer, Codec
+from stainstream.wire.imagezmq import ImageZMQ
 from stainstream.wire.native import Native
+from stainstream.wire.netgear import NetGear
 
 from .base import Sink
 from .herald import Herald
@@ -31,6 +34,7 @@ __all__ = ["ZeroMQ"]
 _log = logging.getLogger(__name__)
 
 _KINDS = {"pub": zmq.PUB, "push": zmq.PUSH}
+_ENCODINGS = {"stainstream": ("", *ENCODINGS), "imagezmq": ("", "jpeg"), "netgear": ("", "jpeg")}
 _SLICE_MS = 100  # after which a send that waits looks whether it shall give up
 _LIVE_SNDBUF = 1 << 20  # what is published shall not pile up in the system: about one frame
 
@@ -57,7 +61,7 @@ class ZeroMQ(Sink):
         topic: str = "normalized"
         """What subscribers select by; only format ``stainstream`` has topics."""
         encoding: Literal["", "lz4", "zstd", "jpeg"] = ""
-        """How frames are compressed (format ``stainstream``); ``jpeg`` loses a little."""
+        """How frames are compressed (``stainstream``; ``imagezmq`` and ``netgear``: ``jpeg``, which loses a little)."""
         quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
         """Of a JPEG."""
         single: bool = False
@@ -92,8 +96,10 @@ class ZeroMQ(Sink):
                 )
             if self.delivery and self.pattern and (self.delivery, self.pattern) != ("lossless", "push"):
                 raise ValueError(f"delivery={self.delivery} and pattern={self.pattern} exclude each other")
-            if self.format != "stainstream" and (self.encoding or self.single):
-                raise ValueError(f"encoding and single are for format=stainstream, not {self.format}")
+            if self.format != "stainstream" and self.single:
+                raise ValueError(f"single is for format=stainstream, not {self.format}")
+            if self.encoding not in _ENCODINGS.get(self.format, ("",)):
+                raise ValueError(f"format={self.format} knows no encoding={self.encoding}")
 
     options: Options
 
@@ -248,4 +254,9 @@ def _codec(options: ZeroMQ.Options) -> Codec:
     if options.format == "stainstream":
         encoding, quality = options.encoding, options.quality
         return Native(topic=options.topic, encoding=encoding, quality=quality, single=options.single)
+    jpeg = options.quality if options.encoding else None
+    if options.format == "imagezmq":
+        return ImageZMQ(quality=jpeg)
+    if options.format == "netgear":
+        return NetGear(quality=jpeg)
     return TABLE[options.format].load()()

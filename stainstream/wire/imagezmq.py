@@ -13,7 +13,7 @@ from stainstream.frame import Frame
 
 from .base import MAX_FRAME_BYTES, Buffer
 from .jpeg import decode_jpeg
-from .opencv import as_opencv, from_opencv, stored
+from .opencv import as_jpeg, as_opencv, from_opencv, stored
 from .parts import Shape, checked, pair, raw, read_header, write_header
 
 __all__ = ["ImageZMQ"]
@@ -30,15 +30,23 @@ class ImageZMQ:
 
     Images of three or four channels are BGR, as OpenCV's are, so RGB frames are encoded into a copy. Frames bear no
     number. ``msg``, by which imagezmq's users tell cameras apart, is passed through in the metadata.
+
+    Parameters
+    ----------
+    quality
+        Of JPEGs, 1 to 100; None to send raw pixels.
     """
 
-    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._limit = max_frame_bytes
+    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES, quality: int | None = None) -> None:
+        self._limit, self._quality = max_frame_bytes, quality
 
     def encode(self, frame: Frame) -> list[Buffer]:
         image = as_opencv(frame, "imagezmq")
-        structure = {"msg": frame.meta.get("msg", "stainstream"), "dtype": image.dtype.name, "shape": image.shape}
-        return [write_header(structure, frame.meta), raw(image)]
+        named = {"msg": frame.meta.get("msg", "stainstream")}
+        if self._quality is not None:
+            meta = {key: value for key, value in frame.meta.items() if key not in _Header.__struct_fields__}
+            return [write_header(named, meta), as_jpeg(image, self._quality)]
+        return [write_header({**named, "dtype": image.dtype.name, "shape": image.shape}, frame.meta), raw(image)]
 
     def decode(self, parts: Sequence[Buffer]) -> Frame | None:
         text, payload = pair(parts)

@@ -15,11 +15,12 @@ from stainstream.frame import Frame
 
 from .base import MAX_FRAME_BYTES, Buffer
 from .jpeg import decode_jpeg
-from .opencv import as_opencv, from_opencv, stored
+from .opencv import as_jpeg, as_opencv, from_opencv, stored
 from .parts import Shape, checked, pair, raw, read_header, write_header
 
 __all__ = ["NetGear"]
 
+_COMPRESSION = {"dct": False, "ups": False, "colorspace": "BGR"}  # what its receiver wants to be told
 _PUBLISH = "2"  # the pattern by NetGear's count: 0 pair, 1 request and reply, 2 publish and subscribe
 
 
@@ -38,16 +39,24 @@ class NetGear:
     """``[JSON {terminate_flag, compression, message, pattern, dtype, shape}][raw pixels or JPEG]``; see `Codec`.
 
     Images of three or four channels are BGR, as OpenCV's are. Frames bear no number. ``message`` is passed through.
+
+    Parameters
+    ----------
+    quality
+        Of JPEGs, 1 to 100; None to send raw pixels.
     """
 
-    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._limit = max_frame_bytes
+    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES, quality: int | None = None) -> None:
+        self._limit, self._quality = max_frame_bytes, quality
 
     def encode(self, frame: Frame) -> list[Buffer]:
         image = as_opencv(frame, "NetGear")
-        structure = {"terminate_flag": False, "compression": False, "pattern": _PUBLISH}
-        structure |= {"dtype": image.dtype.name, "shape": image.shape, "message": frame.meta.get("message")}
-        return [write_header(structure, frame.meta), raw(image)]
+        named = {"terminate_flag": False, "pattern": _PUBLISH, "message": frame.meta.get("message")}
+        if self._quality is not None:
+            made = {"compression": _COMPRESSION, "dtype": "", "shape": ""}
+            return [write_header({**named, **made}, frame.meta), as_jpeg(image, self._quality)]
+        stored_as = {"compression": False, "dtype": image.dtype.name, "shape": image.shape}
+        return [write_header({**named, **stored_as}, frame.meta), raw(image)]
 
     def decode(self, parts: Sequence[Buffer]) -> Frame | None:
         if len(parts) == 1:

@@ -16,7 +16,7 @@ from stainstream.frame import Frame, PixelFormat
 from .base import UNNUMBERED, Buffer
 from .parts import frame_of, pixels
 
-__all__ = ["as_opencv", "from_opencv", "stored"]
+__all__ = ["as_jpeg", "as_opencv", "from_opencv", "stored"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
 _FORMATS = {
@@ -46,6 +46,30 @@ def as_opencv(frame: Frame, asked: str) -> NDArray[Any]:
     if frame.format in _FORMATS.values():
         return frame.image
     raise WireError("unsupported pixel format", f"{asked} has no {frame.format.value}")
+
+
+def as_jpeg(image: NDArray[Any], quality: int) -> bytes:
+    """The image as a JPEG whose colors keep the full resolution (4:4:4).
+
+    Parameters
+    ----------
+    quality
+        1 to 100.
+
+    Raises
+    ------
+    WireError
+        If it is not gray or BGR, of 8 bits.
+    """
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)):
+        raise WireError("unsupported pixel format", f"a JPEG is not of {image.dtype.name} {list(image.shape)}")
+    full = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    done, data = cv2.imencode(
+        ".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full]
+    )
+    if not done:
+        raise WireError("unsupported pixel format", f"OpenCV makes no JPEG of {list(image.shape)}")
+    return data.tobytes()
 
 
 def from_opencv(image: NDArray[Any], meta: Mapping[str, Any]) -> Frame:

@@ -25,6 +25,7 @@ from stainstream.frame import Frame, PixelFormat
 from stainstream.sinks.zeromq import ZeroMQ
 from stainstream.sources.zeromq import ZeroMQ as Feed
 from stainstream.wire import TABLE
+from stainstream.wire.imagezmq import ImageZMQ
 
 Receiver = zmq.Socket[bytes]
 SHAPE = (160, 200, 3)  # more than 64 KiB: smaller ones pyzmq copies
@@ -116,6 +117,24 @@ def test_imagezmq_receives_from_us() -> None:
     assert np.array_equal(picture, image(1000)[..., ::-1])
 
 
+def test_imagezmq_receives_jpegs_from_us() -> None:
+    imagezmq = pytest.importorskip("imagezmq", reason="imagezmq is not installed")
+    smooth = np.broadcast_to(np.arange(160, dtype=np.uint8)[:, None, None], SHAPE).copy()
+    smooth[..., 0] //= 2
+    with sink(format="imagezmq", encoding="jpeg", quality=100) as sending:
+        hub = imagezmq.ImageHub(open_port=sending.address, REQ_REP=False)
+        for seq in range(250):
+            sending.write(Frame(smooth, PixelFormat.RGB8, seq, meta={"msg": "scope", "shape": [1], "dtype": "x"}))
+            if hub.zmq_socket.poll(20):
+                break
+        name, jpeg = hub.recv_jpg()
+        hub.close()
+    assert name == "scope"
+    frame = ImageZMQ().decode([b'{"msg": ""}', bytes(jpeg)])
+    assert frame is not None
+    assert np.abs(frame.image[..., ::-1].astype(int) - smooth).max() <= 3
+
+
 @pytest.mark.parametrize("name", [row.name for row in TABLE])
 def test_what_our_sink_sends_our_source_takes(anywhere: str, name: str) -> None:
     feed = Feed(anywhere, Feed.Options(format=name, pattern="pull", bind=True))  # type: ignore[arg-type]
@@ -187,8 +206,12 @@ def test_compressed_frames_of_one_or_three_parts(encoding: str, single: bool) ->
 
 
 def test_compression_is_for_our_own_format() -> None:
-    with pytest.raises(UsageError, match="encoding and single are for format=stainstream"):
+    with pytest.raises(UsageError, match=r"format=array-1.0 knows no encoding=lz4"):
         open_sink("zmq+tcp://h:5?format=array-1.0&encoding=lz4")
+    with pytest.raises(UsageError, match="format=imagezmq knows no encoding=zstd"):
+        open_sink("zmq+tcp://h:5?format=imagezmq&encoding=zstd")
+    with pytest.raises(UsageError, match="single is for format=stainstream, not netgear"):
+        open_sink("zmq+tcp://h:5?format=netgear&single=1")
 
 
 def test_a_publisher_without_subscribers_does_not_wait() -> None:

@@ -71,10 +71,13 @@ def test_netgear_sends_to_us(pattern: int, ours: Any, compressed: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_netgear_receives_from_us_until_the_end() -> None:
+@pytest.mark.parametrize("encoding", ["", "jpeg"])
+def test_netgear_receives_from_us_until_the_end(encoding: Any) -> None:
     port = free_port()
     with netgear(port, pattern=2, receive_mode=True, logging=False, jpeg_compression=False) as receiver:
-        sink = Sink(f"zmq+tcp://127.0.0.1:{port}", Sink.Options(format="netgear", bind=False))
+        sink = Sink(
+            f"zmq+tcp://127.0.0.1:{port}", Sink.Options(format="netgear", bind=False, encoding=encoding, quality=100)
+        )
         with sink:
             ended = threading.Event()
 
@@ -88,7 +91,7 @@ def test_netgear_receives_from_us_until_the_end() -> None:
             picture = receiver.recv()
             ended.set()
             thread.join()
-        np.testing.assert_array_equal(picture, IMAGE)
+        assert np.abs(picture.astype(int) - IMAGE).max() <= (8 if encoding else 0)  # its decoder is a fast one
         while picture is not None:
             picture = receiver.recv()  # what was under way, and then None, as we said that we end
 
