@@ -96,7 +96,7 @@ def expand(payload: Buffer, encoding: str, shape: Sequence[int], itemsize: int, 
     except WireError:
         raise
     except (ValueError, OverflowError, MemoryError, RuntimeError) as error:
-        raise WireError(f"corrupt {encoding}", str(error)) from error
+        raise WireError(f"corrupt {encoding.replace('jpeg', 'JPEG')}", str(error)) from error
 
 
 def _lz4(library: Any, payload: Buffer, shape: tuple[int, ...], size: int) -> Any:

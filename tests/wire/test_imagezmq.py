@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import cv2
@@ -48,6 +49,25 @@ def test_what_we_send_is_blue_first() -> None:
     header, payload = ImageZMQ().encode(frame)
     assert json.loads(bytes(header)) == {"msg": {"camera": 1}, "dtype": "uint8", "shape": [16, 24, 3]}
     assert bytes(payload) == RED.tobytes()
+
+
+@pytest.fixture(params=["simplejpeg", "OpenCV"], autouse=True)
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With the faster and stricter library, and without."""
+    if request.param == "OpenCV":
+        monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    else:
+        pytest.importorskip("simplejpeg")
+    return str(request.param)
+
+
+def test_damage_within_is_noticed(decoder: str) -> None:
+    data = jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    cut = data[: len(data) // 2] + b"\xff\xd9"
+    if decoder == "OpenCV":
+        assert decoded({"msg": ""}, cut).image.shape == (64, 64, 3)
+    else:
+        assert cause({"msg": ""}, cut) == "corrupt JPEG"
 
 
 @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
