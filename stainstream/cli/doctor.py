@@ -22,6 +22,11 @@ _OPTIONAL = {
     "matplotlib": "bench",
     "pypylon": "basler",
     "pymmcore-plus": "micromanager",
+    "lz4": "compress",
+    "zstandard": "compress",
+    "simplejpeg": "compress",
+    "cbor2": "dectris",
+    "dectris-compression": "dectris",
 }
 _TABLE_BYTES = 64 << 20
 

@@ -21,6 +21,7 @@ import zmq
 
 from stainstream.api import open_sink, open_source
 from stainstream.errors import SinkError, UsageError
+from stainstream.feed import Subscriber, Tile, Viewer
 from stainstream.frame import Frame, PixelFormat
 from stainstream.sinks.zeromq import ZeroMQ
 from stainstream.sources.zeromq import ZeroMQ as Feed
@@ -203,6 +204,24 @@ def test_compressed_frames_of_one_or_three_parts(encoding: str, single: bool) ->
         taken = next(iter(feed))
     assert (taken.seq, taken.format, feed.rejected) == (5, PixelFormat.RGB8, {})
     assert np.abs(taken.image.astype(int) - smooth).max() <= (2 if encoding == "jpeg" else 0)
+
+
+def test_acknowledged_frames_may_be_compressed() -> None:
+    with sink(delivery="acknowledged", encoding="lz4") as sending:
+        sending.write(frame(5))
+        with Subscriber(sending.address) as subscriber:
+            tile = subscriber.take(timeout=20)
+            subscriber.accept()
+    assert isinstance(tile, Tile)
+    assert np.array_equal(tile.image, image(5))
+
+
+def test_live_frames_may_be_compressed() -> None:
+    with sink(delivery="live", encoding="zstd") as sending, Viewer(sending.address) as viewer:
+        sending.write(frame(5))
+        tile = next(iter(viewer))
+    assert (tile.sequence, tile.header["encoding"]) == (5, "zstd")
+    assert np.array_equal(tile.image, image(5))
 
 
 def test_compression_is_for_our_own_format() -> None:
