@@ -24,6 +24,7 @@ import numpy as np
 
 import stainstream as ss
 import stainstream.sources
+from stainstream.benchmark.classic import PEERS
 from stainstream.benchmark.rows import machine
 from stainstream.color.histogram import ColorCounts
 from stainstream.color.lut import bake, quantize
@@ -46,116 +47,6 @@ def frames() -> list[RGB8]:
     return [
         np.ascontiguousarray(image[y : y + 512, x : x + 512]) for y in range(0, 2048, 512) for x in range(0, 2048, 512)
     ]
-
-
-def torchstain_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
-    """Peer, method, and how it fits and normalizes a frame."""
-    import torch
-    from torchstain import normalizers
-
-    def tensor(image: RGB8) -> Any:
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous()
-
-    for backend, given in (("numpy", np.asarray), ("torch", tensor)):
-        macenko, reinhard = (
-            make(backend=backend) for make in (normalizers.MacenkoNormalizer, normalizers.ReinhardNormalizer)
-        )
-        for each in (macenko, reinhard):
-            each.fit(given(target))
-        name = f"torchstain {backend}"
-        yield (
-            name,
-            "macenko",
-            lambda x, m=macenko, g=given: m.fit(g(x)),
-            lambda x, m=macenko, g=given: m.normalize(g(x), stains=False),
-        )
-        yield (
-            name,
-            "reinhard",
-            lambda x, r=reinhard, g=given: r.fit(g(x)),
-            lambda x, r=reinhard, g=given: r.normalize(g(x)),
-        )
-
-
-def staintools_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
-    """As above."""
-    import staintools
-
-    made = {name: staintools.StainNormalizer(name) for name in ("macenko", "vahadane")}
-    for name, each in ({"reinhard": staintools.ReinhardColorNormalizer()} | made).items():
-        each.fit(target.copy())
-        yield "staintools", name, lambda x, e=each: e.fit(x.copy()), lambda x, e=each: e.transform(x.copy())
-
-
-def tiatoolbox_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
-    """As above."""
-    from tiatoolbox.tools import stainnorm
-
-    for name in ("reinhard", "macenko", "vahadane"):
-        each = stainnorm.get_normalizer(name)
-        each.fit(target.copy())
-        yield "tiatoolbox", name, lambda x, e=each: e.fit(x.copy()), lambda x, e=each: e.transform(x.copy())
-
-
-def stainx_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
-    """As above; uint8 tensors (1, 3, height, width)."""
-    import stainx
-    import torch
-
-    def tensor(image: RGB8) -> Any:
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous()[None]
-
-    for name, kind in (("reinhard", stainx.Reinhard), ("macenko", stainx.Macenko)):
-        each = kind(device="cpu")
-        each.fit(tensor(target))
-        yield (
-            "stainx",
-            name,
-            lambda x, e=each: e.fit(tensor(x)),
-            lambda x, e=each: e.transform(tensor(x))[0].permute(1, 2, 0).contiguous().numpy(),
-        )
-
-
-def torch_staintools_peers(target: RGB8) -> Iterator[tuple[str, str, Step, Step]]:
-    """As above; float tensors in [0, 1]. With a cache, the matrix of the source is not estimated again."""
-    import torch
-    from torch_staintools.normalizer import NormalizerBuilder
-
-    def tensor(image: RGB8) -> Any:
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous()[None].float() / 255
-
-    def normalize(each: Any, x: RGB8, **options: Any) -> Any:
-        with torch.inference_mode():
-            made = each(tensor(x), **options)
-            return (made[0].permute(1, 2, 0) * 255).to(torch.uint8).contiguous().numpy()
-
-    for name in ("reinhard", "macenko", "vahadane"):
-        each = NormalizerBuilder.build(name)
-        each.fit(tensor(target))
-        yield (
-            "torch-staintools",
-            name,
-            lambda x, e=each: e.fit(tensor(x)),
-            lambda x, e=each: normalize(e, x),
-        )
-    cached = NormalizerBuilder.build("macenko", use_cache=True)
-    cached.fit(tensor(target))
-    yield (
-        "torch-staintools, cached",
-        "macenko",
-        lambda x: cached.fit(tensor(x)),
-        lambda x: normalize(cached, x, cache_keys=["one"]),
-    )
-
-
-PEERS: dict[str, tuple[str, Callable[[RGB8], Iterator[tuple[str, str, Step, Step]]]]] = {
-    "torchstain": ("torchstain", torchstain_peers),
-    "staintools": ("staintools", staintools_peers),
-    "tiatoolbox": ("staintools", tiatoolbox_peers),
-    "stainx": ("torchstain", stainx_peers),
-    "torch_staintools": ("its own", torch_staintools_peers),
-}
-"""Package: whose conventions it follows, and its candidates."""
 
 
 def peers(target: RGB8) -> Iterator[dict[str, Any]]:

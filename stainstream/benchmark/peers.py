@@ -13,7 +13,7 @@ from stainstream.engines.net_onnx import NetOnnx
 from stainstream.frame import RGB8
 from stainstream.model import Model, Network
 
-__all__ = ["Run", "peers", "torch_network"]
+__all__ = ["Run", "limit_threads", "peers", "torch_network"]
 
 Run: TypeAlias = Callable[[RGB8], RGB8]
 """uint8 (n, height, width, 3) in and out."""
@@ -27,6 +27,17 @@ def peers(model: Model, threads: int) -> dict[str, Run]:
         "torch": _torch,
     }
     return {name: make(model, threads) for name, make in makers.items() if find_spec(name) is not None}
+
+
+def limit_threads(threads: int) -> None:
+    """Let OpenCV and torch, and what is built on them, use so many threads."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _onnxruntime(model: Model, threads: int) -> Run:
