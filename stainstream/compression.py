@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from stainstream.errors import MissingExtra, WireError
 
-__all__ = ["ENCODINGS", "compress", "expand", "jpeg_shape", "require"]
+__all__ = ["ENCODINGS", "complete_jpeg", "compress", "expand", "jpeg_shape", "require"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

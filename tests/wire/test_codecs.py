@@ -280,7 +280,7 @@ def accepts_or_refuses(name: str, parts: Sequence[Buffer]) -> None:
 
 
 @pytest.mark.parametrize("name", JSON)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_mutated_messages_are_frames_or_refused(name: str, data: st.DataObject) -> None:
     accepts_or_refuses(name, data.draw(messages(name)))
