@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -123,10 +124,11 @@ class Rendering:
             plan = self._plan(slide)
             self.tiles, self.done = plan.tiles, 0
             try:
-                with whole(self.target) as part:
-                    tiles = build(
-                        plan, self._producer(slide), encoder(self._encoding, predict=self._kind.predicts), self._threads
-                    )
+                encode = encoder(self._encoding, predict=self._kind.predicts)
+                with (
+                    whole(self.target) as part,  # around the tiles: the slide is not closed while threads read it
+                    contextlib.closing(build(plan, self._producer(slide), encode, self._threads)) as tiles,
+                ):
                     self._kind(part, plan, self._encoding, self._label(slide)).write(self._counted(tiles, tell))
             except _Stopped:
                 return None

@@ -11,7 +11,7 @@ import typer
 from stainstream import __version__
 from stainstream.errors import StainstreamError
 
-from . import bench, calibrate, doctor, evaluate, export, keys, logs, models, normalize, replay, run, sources
+from . import archive, bench, calibrate, doctor, evaluate, export, keys, logs, models, normalize, replay, run, sources
 from .train import train
 
 __all__ = ["app", "main"]
@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, normalize, replay, calibrate, bench, models, sources, doctor, evaluate, export):
+for command in (run, normalize, archive, replay, calibrate, bench, models, sources, doctor, evaluate, export):
     app.command()(getattr(command, command.__name__.rpartition(".")[2]))
 app.add_typer(keys.keys, name="keys")
 app.add_typer(train, name="train")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import DEFAULT, EngineName, ModelName, Threads, TrustPlan
-from .slides import Associated, CompressionName, KeepBackground, Quality, Reader, TileSide
+from .slides import Associated, CompressionName, KeepBackground, PerSlide, Quality, Reader, Target, TileSide
 
 if TYPE_CHECKING:
     from stainstream.api import Normalizer
@@ -37,6 +37,8 @@ def normalize(
     keep_background: KeepBackground = False,
     associated: Associated = True,
     reader: Reader = "",
+    per_slide: PerSlide = "",
+    look: Target = "",
 ) -> None:
     """Normalize images, folders of images, or a whole slide; files of the same name in OUT are replaced.
 
@@ -44,28 +46,24 @@ def normalize(
     and appears under its name when it is whole.
     """
     from stainstream.api import load, open_sink, open_source
-    from stainstream.archive.slide import SlideOptions
-    from stainstream.config import settings
     from stainstream.sources.files import find_images
     from stainstream.sources.image import SUFFIXES
     from stainstream.stream.pipeline import Pipeline
 
-    from .slides import is_slide_job, normalize_slide
+    from .slides import checked, checked_method, is_slide_job, normalize_slide
     from .status import progress
 
     if is_slide_job(source, target):
-        options = {
-            "tile": tile,
-            "compression": compression,
-            "quality": quality,
-            "keep_background": keep_background,
-            "associated": associated,
-            "reader": reader,
-        }
-        chosen = settings(options, SlideOptions, "the options for slides")
-        with load(model, engine, 1, trust_plan=trust_plan) as loaded:
+        options = checked(tile, compression, quality, keep_background, associated, reader)
+        checked_method(per_slide, look)
+        if per_slide:
+            from stainstream.archive.statistics import fitted_to
+
+            slide = Path(source.removeprefix("slide:"))
+            fitted = fitted_to(slide, per_slide, look, target.with_name(f"{target.name}.toml"))
+        with load(fitted if per_slide else model, engine, 1, trust_plan=trust_plan) as loaded:
             typer.echo(f"stainstream: model {loaded.artifact.name} on {loaded.choice}", err=True)
-            normalize_slide(source, target, loaded, chosen, threads)
+            normalize_slide(source, target, loaded, options, threads)
         return
     paths = find_images(source, recursive=recursive)
     with load(model, engine, threads, trust_plan=trust_plan) as loaded:

@@ -15,9 +15,13 @@ __all__ = [
     "Associated",
     "CompressionName",
     "KeepBackground",
+    "PerSlide",
     "Quality",
     "Reader",
+    "Target",
     "TileSide",
+    "checked",
+    "checked_method",
     "is_slide_job",
     "normalize_slide",
 ]
@@ -71,6 +75,71 @@ Reader: TypeAlias = Annotated[
         help="openslide, tifffile or cucim.", show_default="the first that can read it", rich_help_panel=_PANEL
     ),
 ]
+PerSlide: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--per-slide",
+        help="In place of the model: fit reinhard, macenko, vahadane ... to each slide; kept and used again.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+Target: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        help="With --per-slide, what slides shall look like: a reference's name or .toml file, an image, a slide.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+def checked(
+    tile: int, compression: str, quality: int, keep_background: bool, associated: bool, reader: str
+) -> SlideOptions:
+    """The options for slides.
+
+    Raises
+    ------
+    UsageError
+        If one of them is wrong.
+    """
+    from stainstream.archive.slide import SlideOptions
+    from stainstream.config import settings
+
+    options = {
+        "tile": tile,
+        "compression": compression,
+        "quality": quality,
+        "keep_background": keep_background,
+        "associated": associated,
+        "reader": reader,
+    }
+    return settings(options, SlideOptions, "the options for slides")
+
+
+def checked_method(per_slide: str, target: str) -> None:
+    """Check that --per-slide and --target stand together, and that there is such a method.
+
+    Raises
+    ------
+    UsageError, MissingExtra
+        If not.
+    """
+    from stainstream.errors import UsageError
+    from stainstream.normalizers import TABLE
+
+    if bool(per_slide) != bool(target):
+        missing, given = ("--target", "--per-slide") if per_slide else ("--per-slide", "--target")
+        raise UsageError(
+            f"cannot use {given} alone",
+            f"it needs {missing}",
+            "for example: --per-slide macenko --target he-camelyon17-centre4",
+        )
+    if per_slide:
+        TABLE[per_slide].load()
 
 
 def is_slide_job(source: str, target: Path) -> bool:

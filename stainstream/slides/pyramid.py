@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -66,7 +66,7 @@ class Tile:
 
 def build(
     plan: Plan, produce: Callable[[int, int, int, int], RGB8], encode: Callable[[RGB8], bytes], threads: int
-) -> Iterator[Tile]:
+) -> Generator[Tile, None, None]:
     """Make all tiles of a pyramid: those of a level come row by row.
 
     Each tile of level 0 is produced, encoded and halved by one thread, while others are at other tiles. Halves are
@@ -79,7 +79,7 @@ def build(
     encode
         Encodes a whole tile; what lies beyond the slide's edge repeats the edge.
     threads
-        How many.
+        How many; they have ended when the generator is exhausted or closed.
     """
     builder = _Builder(plan, encode)
     columns, rows = plan.grid(0)

@@ -1,0 +1,122 @@
+"""Dask clusters that normalize archives."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from distributed import Client, LocalCluster, WorkerPlugin, as_completed, get_worker
+
+from stainstream.api import Normalizer, load
+from stainstream.errors import MissingExtra, UsageError
+
+from .job import Job
+from .record import Record
+
+__all__ = ["cluster", "work"]
+
+_PLUGIN = "stainstream"
+_WAIT_S = 60
+
+
+@contextlib.contextmanager
+def cluster(where: str, workers: int) -> Iterator[Client]:
+    """Connect to a cluster, or start one that ends with the block.
+
+    Parameters
+    ----------
+    where
+        ``"local"``, a scheduler's address, ``"slurm"`` or ``"k8s"``; the latter two are set up by Dask's own
+        configuration files (``jobqueue.slurm``, ``kubernetes``).
+    workers
+        How many to start; 0 for one a processor, and on SLURM and Kubernetes for one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such cluster, or it does not answer.
+    MissingExtra
+        If what starts it is not installed.
+    """
+    if not logging.getLogger("stainstream").isEnabledFor(logging.DEBUG):
+        logging.getLogger("distributed").setLevel(logging.ERROR)  # it tells every connection
+    with contextlib.ExitStack() as stack:
+        if "://" in where:
+            try:
+                yield stack.enter_context(Client(where, timeout=_WAIT_S))
+            except (OSError, TimeoutError) as error:
+                raise UsageError(f"cannot use cluster {where}", f"its scheduler does not answer: {error}") from error
+            return
+        started = stack.enter_context(_started(where, workers))
+        yield stack.enter_context(Client(started))
+
+
+def _started(where: str, workers: int) -> Any:
+    match where:
+        case "local":
+            count = workers or os.cpu_count() or 1
+            return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")
+        case "slurm":
+            try:
+                from dask_jobqueue import SLURMCluster
+            except ImportError as error:
+                raise MissingExtra("cannot use cluster slurm", "dask_jobqueue", "slurm") from error
+            started = SLURMCluster(cores=1, processes=1)
+        case "k8s":
+            try:
+                from dask_kubernetes.operator import KubeCluster
+            except ImportError as error:
+                raise MissingExtra("cannot use cluster k8s", "dask_kubernetes", "k8s") from error
+            started = KubeCluster(name="stainstream")
+        case _:
+            raise UsageError(
+                f"unknown cluster {where!r}", "it is local, slurm, k8s or a scheduler's address, as tcp://host:8786"
+            )
+    started.scale(workers or 1)
+    return started
+
+
+class _Table(WorkerPlugin):  # type: ignore[misc] # Dask has no types
+    """Holds the model on a worker, once for all slides: its table is mapped from the cache."""
+
+    name = _PLUGIN
+
+    def __init__(self, model: str, engine: str) -> None:
+        self._model, self._engine = model, engine
+        self.normalize: Normalizer | None = None
+
+    def setup(self, worker: Any) -> None:  # noqa: ARG002 - Dask prescribes it
+        self.normalize = load(self._model, self._engine, 1)
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002 - Dask prescribes it
+        if self.normalize is not None:
+            self.normalize.close()
+
+
+def work(client: Client, jobs: list[Job], model: str, engine: str) -> Iterator[Record]:
+    """Do all jobs, one slide a task, and tell what became of each as it ends.
+
+    A task whose worker dies is given to another, as often as Dask allows (``distributed.scheduler.allowed-failures``).
+
+    Raises
+    ------
+    ModelError, UsageError, EngineError
+        If a worker cannot load the model.
+    """
+    if any(not job.per_slide for job in jobs):
+        client.register_plugin(_Table(model, engine))
+    futures = {client.submit(_run, job, pure=False, key=f"{job.name}-{id(job):x}"): job for job in jobs}
+    for future in as_completed(futures):
+        job = futures.pop(future)
+        if (error := future.exception()) is None:
+            yield future.result()
+        else:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            yield job.noted(Record(slide=job.name, status="failed", output=job.output, error=reason))
+
+
+def _run(job: Job) -> Record:
+    return job.run(None if job.per_slide else get_worker().plugins[_PLUGIN].normalize)
