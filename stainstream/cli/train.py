@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from stainstream.training.teacher import Run, TeacherSettings
+    from stainstream.training.run import Run, TeacherSettings
 
-__all__ = ["Device", "Precision", "RecipeName", "student", "teacher", "train"]
+__all__ = ["Device", "GlassName", "Precision", "RecipeName", "student", "teacher", "train"]
 
 train = typer.Typer(
     help="Train models: a StainGAN teacher between two folders of tiles, and a StainNet student of it.",
@@ -43,6 +43,14 @@ class RecipeName(StrEnum):
 
     fast = "fast"
     paper = "paper"
+
+
+class GlassName(StrEnum):
+    """What becomes of glass."""
+
+    white = "white"
+    light = "light"
+    none = "none"
 
 
 @train.command()
@@ -84,9 +92,10 @@ def teacher(
     For several GPUs: torchrun --nproc-per-node N -m stainstream train teacher ...
     """
     with _torch("cannot train a teacher"):
-        from stainstream.training import teacher as training
+        from stainstream.training import run as training
         from stainstream.training import tiles
         from stainstream.training.ranks import joined
+        from stainstream.training.teacher import train as learn
     from stainstream.config import settings
 
     values = {
@@ -119,7 +128,7 @@ def teacher(
     run = _begun(run, out, resume)
     from_side, to_side = (tiles.read(each, run.settings.tile) for each in (source, target))
     with joined(device.value) as ranks:
-        run = training.train(run, from_side, to_side, out, ranks, resume=resume)
+        run = learn(run, from_side, to_side, out, ranks, resume=resume)
     if run.steps == run.total:
         typer.echo(
             f"wrote {out / run.generator}; run: stainstream train student --teacher {out} --source DIR --out DIR"
@@ -129,7 +138,7 @@ def teacher(
 def _begun(run: Run, out: Path, resume: bool) -> Run:
     """The training that `out` holds, or `run` if it shall hold none."""
     from stainstream.errors import UsageError
-    from stainstream.training.teacher import RUN, read_run
+    from stainstream.training.run import RUN, read_run
 
     if not resume:
         if (out / RUN).exists():
@@ -175,7 +184,10 @@ def student(
     epochs: Annotated[int, typer.Option(min=1, help="Of the paper's recipe.")] = 300,
     batch: Annotated[int, typer.Option(min=1, help="Tiles a step of the paper's recipe.")] = 10,
     steps: Annotated[int, typer.Option(min=1, help="Of the fast recipe.")] = 1500,
-    glass: Annotated[bool, typer.Option(help="Fast recipe: white and light gray stay as they are.")] = True,
+    glass: Annotated[
+        GlassName,
+        typer.Option(help="Fast recipe: keep white as it is; light gray as well; or do what the teacher did."),
+    ] = GlassName.white,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, tiles and the test split.")] = 0,
     name: Annotated[str, typer.Option(help="The model's name.", show_default="the folder's")] = "",
     stain: Annotated[str, typer.Option(help="For the card: H&E, Pap ...")] = "not stated",
@@ -199,7 +211,7 @@ def student(
     if recipe is RecipeName.paper:
         chosen: Fast | Paper = Paper(epochs=epochs, batch=batch)
     else:
-        chosen = Fast(steps=steps, glass=Fast().glass if glass else 0.0)
+        chosen = Fast(steps=steps, glass=glass.value)
     shape = Shape(channels=channels, layers=layers, conv3x3=conv3x3)
     card = Card(
         name=name or out.resolve().name, method="", stain=stain, source=scanner, target=look, training_data=data,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import l1_loss
+from torch.nn.functional import l1_loss, smooth_l1_loss
 
 from stainstream.color.lut import colors_of, quantize
 from stainstream.color.tissue import keep_glass
@@ -26,11 +27,12 @@ from .progress import steps as progress
 from .progress import stopping
 from .report import Losses
 from .translate import levels, tensor
+from .white import with_white
 
 __all__ = ["Fast", "Paper", "Recipe", "Shape", "Tiles", "apply", "fit", "fit_fast", "fit_paper", "likeness"]
 
 Tiles: TypeAlias = Sequence[tuple[RGB8, RGB8]]
-"""Equally large tiles before and after the teacher."""
+"""Tiles before and after the teacher."""
 
 STATE = "state.pt"
 
@@ -38,11 +40,12 @@ _LOG_EVERY = 50
 _PATCH = 32  # pixels a side of what a network with 3x3 layers is given
 _ROWS = 64  # colors are given as an image of so many rows: convolutions of 1x1 are slow on one column
 _PIXELS = 1 << 24  # at most, of all tiles
-_GLASS_FROM = 225
+_LIGHT_FROM, _LIGHT = 225, 0.02  # the level from which on gray is light, and the share of pixels that are added of it
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
+Glass: TypeAlias = Literal["white", "light", "none"]
 
 
 class Shape(Settings, frozen=True, kw_only=True):
@@ -73,8 +76,15 @@ class Fast(Settings, frozen=True, kw_only=True, tag_field="recipe", tag="fast"):
     """Pixels a step; patches of 32x32 where the network asks neighbors."""
     rate: Rate = 1e-2
     """Falls to 0 along a cosine."""
-    glass: Share = 0.02
-    """Share of pixels that are white and light gray and stay so; with 0 glass becomes what the teacher made of it."""
+    bend: Annotated[float, msgspec.Meta(ge=0)] = 0.05
+    """Below this difference, of colors in [-1, 1], the loss is square, above it absolute; 0 for L1."""
+    affine: Share = 0.2
+    """How far the teacher's colors are drawn to the affine map that is next to it: a teacher's finer bends are those of
+    the tiles it saw."""
+    glass: Glass = "white"
+    """What becomes of glass: ``"white"`` keeps white as it is, and leaves the scanner's own glass, which is darker, to
+    the teacher, for what one scanner shows as light gray may be pink in another; ``"light"`` keeps light gray as well;
+    ``"none"`` does what the teacher did."""
     rare: Share = 0.02
     """Share of pixels that are of any color, mapped by the affine map next to the teacher: what no tile holds does not
     go astray."""
@@ -92,6 +102,7 @@ def fit(
     shape: Shape | None = None,
     rate: float = 1e-2,
     losses: Losses | None = None,
+    bend: float = 0.0,
 ) -> StainNet:
     """Fit a pixelwise StainNet to pairs of colors with the L1 loss.
 
@@ -103,6 +114,8 @@ def fit(
         Adam, with cosine decay to 0; `batch` random pairs a step, a multiple of 64.
     losses
         Where to note them.
+    bend
+        Below which difference, of colors in [-1, 1], the loss is square instead.
     """
     given, wanted = (torch.from_numpy(np.ascontiguousarray(side)) for side in (source, target))
 
@@ -115,18 +128,24 @@ def fit(
     shape = shape or Shape()
     network = StainNet(shape.channels, shape.layers)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
-    return _descend(network, optimizer, draw, steps, seed, losses)
+    return _descend(network, optimizer, draw, steps, seed, losses, bend)
 
 
 def fit_fast(tiles: Tiles, shape: Shape, recipe: Fast, seed: int, losses: Losses | None = None) -> StainNet:
-    """Learn from the colors of `tiles`; a network with 3x3 layers, from patches of them."""
-    given, wanted = _colors(tiles, seed)
-    if recipe.glass:
-        wanted = quantize(keep_glass(given / 255.0, wanted / 255.0))
-    if not shape.conv3x3:
-        given, wanted = _with_anchors(given, wanted, recipe, seed)
-        return fit(given, wanted, recipe.steps, recipe.pixels, seed, shape, recipe.rate, losses)
+    """Learn from the colors of `tiles`, of any sizes; a network with 3x3 layers, from patches of them."""
+    pinned = recipe.glass != "none" and shape.layers > 1 and shape.channels > 1
+    learned = msgspec.structs.replace(shape, channels=shape.channels - 1) if pinned else shape
+    if shape.conv3x3:
+        network = _fit_patches(tiles, learned, recipe, seed, losses)
+    else:
+        given, wanted = _with_anchors(*_colors(tiles, seed), recipe, seed)
+        network = fit(given, wanted, recipe.steps, recipe.pixels, seed, learned, recipe.rate, losses, recipe.bend)
+    return with_white(network) if pinned else network
+
+
+def _fit_patches(tiles: Tiles, shape: Shape, recipe: Fast, seed: int, losses: Losses | None) -> StainNet:
     rng = np.random.default_rng(seed)
+    tiles = [each for each in tiles if min(each[0].shape[:2]) >= _PATCH]
 
     def draw(_: torch.Generator) -> tuple[Tensor, Tensor]:
         one, other = [], []
@@ -141,13 +160,13 @@ def fit_fast(tiles: Tiles, shape: Shape, recipe: Fast, seed: int, losses: Losses
     torch.manual_seed(seed)
     network = StainNet(shape.channels, shape.layers, shape.conv3x3)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate)
-    return _descend(network, optimizer, draw, recipe.steps, seed, losses)
+    return _descend(network, optimizer, draw, recipe.steps, seed, losses, recipe.bend)
 
 
 def fit_paper(
     tiles: Tiles, tests: Tiles, shape: Shape, recipe: Paper, seed: int, out: Path, *, resume: bool = False
 ) -> StainNet:
-    """Learn from whole tiles, and keep what was best on `tests`; a state is written after each epoch.
+    """Learn from whole, equally large tiles, and keep what was best on `tests`; a state is written after each epoch.
 
     Raises
     ------
@@ -212,12 +231,13 @@ def _descend(
     steps: int,
     seed: int,
     losses: Losses | None,
+    bend: float,
 ) -> StainNet:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     rng, total = torch.Generator().manual_seed(seed), 0.0
     for step in progress(0, steps, "student", shown=losses is not None):
         given, wanted = draw(rng)
-        loss = l1_loss(network(given), wanted)
+        loss = smooth_l1_loss(network(given), wanted, beta=bend)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -231,25 +251,34 @@ def _descend(
 
 def _colors(tiles: Tiles, seed: int) -> tuple[RGB8, RGB8]:
     """Colors before and after, (n, 3): those of all pixels, or a random part of each tile's."""
-    most, rng = max(1, _PIXELS // len(tiles)), np.random.default_rng(seed)
+    share, rng = _PIXELS / sum(before.size // 3 for before, _ in tiles), np.random.default_rng(seed)
     given, wanted = [], []
     for before, after in tiles:
-        pixels = before.shape[0] * before.shape[1]
-        chosen = slice(None) if pixels <= most else rng.choice(pixels, most, replace=False)
+        pixels = before.size // 3
+        chosen = slice(None) if share >= 1 else rng.choice(pixels, int(share * pixels), replace=False)
         given.append(before.reshape(-1, 3)[chosen])
         wanted.append(after.reshape(-1, 3)[chosen])
     return np.concatenate(given), np.concatenate(wanted)
 
 
 def _with_anchors(given: RGB8, wanted: RGB8, recipe: Fast, seed: int) -> tuple[RGB8, RGB8]:
-    """Add glass, which stays, and any colors, which go where the teacher's next affine map takes them."""
+    """Draw colors to the teacher's next affine map; add any colors, which go where it takes them, and light gray."""
     rng, count = np.random.default_rng(seed), len(given)
-    level = rng.integers(_GLASS_FROM, 256, (int(recipe.glass * count), 1))
-    glass = np.clip(level + rng.integers(-2, 3, (len(level), 3)), 0, 255).astype(np.uint8)
-    anything = colors_of(rng.integers(0, 1 << 24, int(recipe.rare * count), dtype=np.uint32))
     some = rng.integers(0, count, min(count, 1 << 18))
-    known = np.column_stack([given[some] / 255.0, np.ones(len(some))])
-    affine, *_ = np.linalg.lstsq(known, wanted[some] / 255.0, rcond=None)
-    mapped = np.column_stack([anything / 255.0, np.ones(len(anything))]) @ affine
-    kept = quantize(keep_glass(anything / 255.0, mapped)) if recipe.glass else quantize(mapped)
-    return np.concatenate([given, anything, glass]), np.concatenate([wanted, kept, glass])
+    affine, *_ = np.linalg.lstsq(_with_one(given[some]), wanted[some] / 255.0, rcond=None)
+    anything = colors_of(rng.integers(0, 1 << 24, int(recipe.rare * count), dtype=np.uint32))
+    mapped = quantize(_with_one(anything) @ affine)
+    if recipe.affine:
+        drawn = _with_one(given) @ (recipe.affine * affine).astype(np.float32)
+        wanted = quantize(drawn + wanted * np.float32((1.0 - recipe.affine) / 255.0))
+    given, wanted = np.concatenate([given, anything]), np.concatenate([wanted, mapped])
+    if recipe.glass != "light":
+        return given, wanted
+    level = rng.integers(_LIGHT_FROM, 256, (int(_LIGHT * count), 1))
+    glass = np.clip(level + rng.integers(-2, 3, (len(level), 3)), 0, 255).astype(np.uint8)
+    kept = quantize(keep_glass(given / 255.0, wanted / 255.0))
+    return np.concatenate([given, glass]), np.concatenate([kept, glass])
+
+
+def _with_one(colors: RGB8) -> NDArray[np.float32]:
+    return np.column_stack([colors.astype(np.float32) / 255.0, np.ones(len(colors), np.float32)])

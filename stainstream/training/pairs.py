@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,10 @@ from stainstream.sources.image import read_image
 from . import tiles
 from .checkpoint import read_tensors
 from .networks import ResnetGenerator
-from .teacher import RUN, read_run
+from .run import RUN, command, read_run
 from .translate import steady, translate
 
-__all__ = ["Pairs", "cut", "of"]
+__all__ = ["Pairs", "cut", "of", "rest"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Pairs:
     """What it was, in words."""
     skipped: int = 0
     """Files that could not be used."""
+    command: str = ""
+    """What made the teacher, if that is known."""
 
 
 def of(teacher: str, source: Sequence[Path], target: Sequence[Path], size: int) -> Pairs:
@@ -95,6 +97,15 @@ def cut(pairs: Pairs, size: int, seed: int, held: float) -> tuple[list[tuple[RGB
     return [cuts[k] for k in order[tested:]], [cuts[k] for k in order[:tested]]
 
 
+def rest(pairs: Pairs, size: int) -> list[tuple[RGB8, RGB8]]:
+    """What `cut` leaves over of the images: strips at the right and at the bottom, of less than `size` pixels."""
+    strips = []
+    for given, wanted in zip(pairs.given, pairs.wanted, strict=True):
+        height, width = (side // size * size for side in given.shape[:2])
+        strips += [(given[:height, width:], wanted[:height, width:]), (given[height:], wanted[height:])]
+    return [strip for strip in strips if strip[0].size]
+
+
 def _translated(folder: Path, source: Sequence[Path], size: int) -> Pairs:
     """By our own teacher, in tiles of the size that it was trained on.
 
@@ -113,7 +124,8 @@ def _translated(folder: Path, source: Sequence[Path], size: int) -> Pairs:
             (side.tile(rng, larger * chosen.tile, pieces=larger * chosen.collage) for _ in range(_SETTLING)),
         )
     words = f"our StainGAN, {chosen.blocks} blocks of width {4 * chosen.filters}, {run.steps} steps"
-    return _mapped(lambda image: translate(network, image, tile), side, words)
+    taught = _mapped(lambda image: translate(network, image, tile), side, words)
+    return replace(taught, command=command(run, folder))
 
 
 def _generator(path: Path) -> ResnetGenerator:

@@ -15,10 +15,11 @@ from stainstream.errors import ModelError, UsageError  # noqa: E402
 from stainstream.frame import RGB8  # noqa: E402
 from stainstream.sources.image import read_image  # noqa: E402
 from stainstream.training import pairs  # noqa: E402
-from stainstream.training.distil import Fast, Paper, Shape, fit_paper, likeness  # noqa: E402
+from stainstream.training.distil import Fast, Glass, Paper, Shape, apply, fit_fast, fit_paper, likeness  # noqa: E402
 from stainstream.training.networks import ResnetGenerator, StainNet  # noqa: E402
-from stainstream.training.student import StudentSettings, train  # noqa: E402
+from stainstream.training.student import StudentSettings, train, white_shift  # noqa: E402
 from stainstream.training.translate import steady, tensor, translate  # noqa: E402
+from stainstream.training.white import with_white  # noqa: E402
 from tests.graphs import card  # noqa: E402
 
 TISSUE: RGB8 = np.ascontiguousarray(
@@ -42,6 +43,23 @@ def test_the_fast_recipe_learns_keeps_white_and_becomes_a_table(tmp_path: Path) 
         assert np.abs(normalize(white).astype(int) - 255).max() <= 2
     for file in ("preview.jpg", "student.pth", "losses.csv", "losses.png"):
         assert (tmp_path / "mine" / file).stat().st_size > 0
+
+
+@pytest.mark.parametrize(("glass", "shift"), [("white", [0, 18, 8]), ("light", [0, 0, 0])])
+def test_light_gray_becomes_what_the_teacher_made_of_it_unless_it_shall_stay(glass: Glass, shift: list[int]) -> None:
+    gray: RGB8 = np.random.default_rng(0).integers(232, 242, (256, 256, 3), np.uint8)
+    pink = (gray - np.array([0, 18, 8])).astype(np.uint8)
+    network = fit_fast([(TISSUE, TAUGHT), (gray, pink)], Shape(), Fast(steps=300, pixels=4096, glass=glass), 0)
+    np.testing.assert_allclose((gray.astype(int) - apply(network, gray)).mean(axis=(0, 1)), shift, atol=3)
+    assert white_shift(network) == 0
+
+
+def test_nothing_of_an_image_is_lost_beside_its_tiles() -> None:
+    image = TISSUE[:200, :150]
+    tiles, tests = pairs.cut(pairs.Pairs([image], [image], ""), 64, 0, 0.3)
+    strips = pairs.rest(pairs.Pairs([image], [image], ""), 64)
+    assert sum(given.size for given, _ in [*tiles, *tests, *strips]) == image.size
+    assert pairs.rest(PAIRS, 64) == []
 
 
 def test_the_papers_recipe_improves_and_keeps_the_best(tmp_path: Path) -> None:
@@ -88,6 +106,21 @@ def test_a_network_with_3x3_layers_learns_from_patches(tmp_path: Path) -> None:
     model = train(PAIRS, settings, tmp_path, card())
     assert model.card is not None
     assert "1 of 3 convolutions 3x3" in model.card.method
+    assert model.card.metrics["white_shift_levels"] <= 2
+
+
+@pytest.mark.parametrize("shape", [Shape(), Shape(channels=7, layers=2), Shape(conv3x3=2), Shape(channels=4, layers=5)])
+def test_white_is_pinned_and_nothing_else_is_changed(shape: Shape) -> None:
+    torch.manual_seed(1)
+    network = StainNet(shape.channels, shape.layers, shape.conv3x3).eval()
+    pinned = with_white(network)
+    assert len(pinned.state_dict()["rgb_trans.0.weight"]) == shape.channels + 1
+    image = tensor(np.minimum(TISSUE[None, :64, :64], 240))
+    with torch.inference_mode():
+        torch.testing.assert_close(pinned(image), network(image), rtol=0, atol=1e-5)
+        white = torch.ones(1, 3, 9, 9)
+        assert network(white)[..., 4, 4].max() < 0.9
+        torch.testing.assert_close(pinned(white)[..., 4, 4], torch.ones(1, 3), rtol=0, atol=1e-4)
 
 
 @pytest.fixture

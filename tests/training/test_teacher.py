@@ -22,7 +22,8 @@ from stainstream.training.checkpoint import read_tensors, save  # noqa: E402
 from stainstream.training.networks import ResnetGenerator  # noqa: E402
 from stainstream.training.ranks import Ranks  # noqa: E402
 from stainstream.training.report import color_distance  # noqa: E402
-from stainstream.training.teacher import Run, TeacherSettings, read_run, train  # noqa: E402
+from stainstream.training.run import Run, TeacherSettings, command, read_run  # noqa: E402
+from stainstream.training.teacher import train  # noqa: E402
 from stainstream.training.tiles import Side, read  # noqa: E402
 
 TISSUE: RGB8 = np.ascontiguousarray(
@@ -53,6 +54,15 @@ def test_a_tiny_teacher_brings_the_colors_nearer(tmp_path: Path) -> None:
     assert len(list((tmp_path / "samples").glob("*.png"))) == 6
     assert (tmp_path / "losses.png").stat().st_size > 1000
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == 1 + 160 // 20
+
+
+def test_the_command_of_a_run_is_the_one_that_makes_it() -> None:
+    chosen = TeacherSettings(filters=8, average=0.998, symmetries=False)
+    told = command(Run(source=["a b", "c"], target=["d"], settings=chosen), Path("out"))
+    assert told == (
+        "stainstream train teacher --source 'a b' --source c --target d --filters 8 --average 0.998 "
+        "--no-symmetries --out out"
+    )
 
 
 def test_a_training_that_went_on_ends_as_one_that_never_stopped(tmp_path: Path) -> None:
