@@ -16,6 +16,7 @@ import pytest
 import zmq
 
 import stainstream as ss
+from stainstream.model import find
 from stainstream.opencv import quiet
 
 from .conftest import Command
@@ -48,7 +49,7 @@ def test_help_lists_every_command(command: Command) -> None:
 def test_run_writes_the_demo_to_a_folder(command: Command, tmp_path: Path) -> None:
     done = command("run", "--source", "demo?size=80x60", "--frames", "5", "--sink", "out", "--report", "r.json")
     assert done.returncode == 0, done.stderr
-    assert "model he-reinhard on lut_numba" in done.stderr
+    assert f"model {find('default').name} on lut_numba" in done.stderr
     assert "captured 5 = delivered 5 + dropped 0 + rejected 0" in done.stderr
     with ss.load("default", "lut_numpy") as normalize, ss.open_source("demo?size=80x60&frames=5&rate=0") as source:
         for frame in source:
@@ -139,7 +140,7 @@ def test_replay_to_run_to_a_subscriber(tiles: Path, tmp_path: Path) -> None:
                 meta = msgspec.json.decode(header)
                 assert meta["frame"] == seq
                 assert meta["file"] == f"tile{seq % 3}.png"
-                assert meta["model"]["name"] == "he-reinhard"
+                assert meta["model"]["name"] == find("default").name
                 image = np.frombuffer(payload, np.uint8).reshape(meta["shape"])
                 assert np.array_equal(image, normalize(read(tiles / meta["file"])))
         report = run.communicate(timeout=20)[1]

@@ -17,7 +17,7 @@ from stainstream.model import find
 from .conftest import Command
 
 NOISE: ss.RGB8 = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
-DEFAULT = "he-reinhard"
+DEFAULT = find("default").name
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def _done(command: Command, *arguments: object) -> str:
 
 
 def test_a_table(command: Command, tmp_path: Path, exact: ss.RGB8) -> None:
-    assert "he-reinhard.npy" in _done(command, "default", "--to", "lut")
-    table = np.load(tmp_path / "he-reinhard.npy")
+    assert f"{DEFAULT}.npy" in _done(command, "default", "--to", "lut")
+    table = np.load(tmp_path / f"{DEFAULT}.npy")
     np.testing.assert_array_equal(table[tuple(np.moveaxis(NOISE, -1, 0))], exact)
 
 
@@ -92,7 +92,7 @@ def test_float_tensors(command: Command, tmp_path: Path, exact: ss.RGB8) -> None
     pytest.importorskip("torch")
     onnxruntime = pytest.importorskip("onnxruntime")
     _done(command, "default", "--tensors", "float")
-    session = onnxruntime.InferenceSession(str(tmp_path / "he-reinhard-float.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(tmp_path / f"{DEFAULT}-float.onnx"), providers=["CPUExecutionProvider"])
     image = (NOISE.transpose(2, 0, 1)[None] / 255).astype(np.float32)
     result = session.run(None, {"rgb": image})[0][0].transpose(1, 2, 0)
     assert np.abs(quantize(result).astype(int) - exact).max() <= 1
@@ -150,20 +150,20 @@ def test_the_float_graph_names_its_ends(command: Command, tmp_path: Path) -> Non
 def test_a_plan_is_built_without_a_gpu_and_kept_or_given_away(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
     cache = str(tmp_path / "cache")
-    kept = command("export", "he-reinhard", "--to", "tensorrt", "--largest", "64x64", STAINSTREAM_CACHE=cache)
+    kept = command("export", DEFAULT, "--to", "tensorrt", "--largest", "64x64", STAINSTREAM_CACHE=cache)
     assert kept.returncode == 0, kept.stderr
     (plan,) = (tmp_path / "cache" / "plans").iterdir()
     assert plan.name in kept.stdout
     assert "--engine 'net_tensorrt?precision=fp32&batch=2&width=64&height=64'" in kept.stdout
-    given = command("export", "he-reinhard", "out", "--to", "tensorrt", "--largest", "64x64", "--precision", "fp16")
+    given = command("export", DEFAULT, "out", "--to", "tensorrt", "--largest", "64x64", "--precision", "fp16")
     assert given.returncode == 0, given.stderr
     assert "--trust-plan" in given.stdout
     (away,) = (tmp_path / "out").iterdir()
-    assert away.name.startswith("he-reinhard_fp16_")
+    assert away.name.startswith(f"{DEFAULT}_fp16_")
 
 
 def test_int8_is_for_what_is_no_table(command: Command) -> None:
     pytest.importorskip("tensorrt_rtx_bindings")
-    done = command("export", "he-reinhard", "--to", "tensorrt", "--precision", "int8")
+    done = command("export", DEFAULT, "--to", "tensorrt", "--precision", "int8")
     assert done.returncode == 2
-    assert "not making an int8 plan of 'he-reinhard': it is exactly a table" in done.stderr
+    assert f"not making an int8 plan of '{DEFAULT}': it is exactly a table" in done.stderr

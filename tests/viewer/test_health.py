@@ -12,6 +12,7 @@ pytest.importorskip("prometheus_client", reason="prometheus-client is not instal
 from prometheus_client.parser import text_string_to_metric_families
 
 import stainstream as ss
+from stainstream.model import find
 from stainstream.viewer import View
 
 from .conftest import Streaming, get, run, streaming, viewer
@@ -48,7 +49,7 @@ def test_metrics_are_the_counters_of_the_stream() -> None:
     ((_, frames),) = found["stainstream_viewer_frames_total"]
     assert frames == 3
     ((info, one),) = found["stainstream_info"]
-    assert (info["model"], info["source"], len(info["digest"]), one) == ("he-reinhard", "demo", 64, 1)
+    assert (info["model"], info["source"], len(info["digest"]), one) == (find("default").name, "demo", 64, 1)
     quantiles = {labels["quantile"]: value for labels, value in found["stainstream_latency_seconds"]}
     assert 0 < quantiles["0.5"] <= quantiles["0.99"]
 

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 import stainstream as ss
+from stainstream.model import find
 from stainstream.viewer import View
 
 from .conftest import Streaming, demo, streaming, until
@@ -288,7 +289,10 @@ def test_what_must_be_seen_is_always_on_the_picture(browser: Browser, stream: St
         page.wait_for_function("() => document.getElementById('age-box').dataset.level !== 'none'")
         overlay = page.locator("#overlay").inner_text()
         digest = stream.live.status().digest
-        assert re.search(r"Rate\s+[\d.]+ fps\s+Age\s+\d+ ms\s+Drops\s+\d+\s+Model\s+he-reinhard ", overlay)
+        assert re.search(
+            r"Rate\s+[\d.]+ fps\s+Age\s+\d+ ms\s+Drops\s+\d+\s+Model\s+" + re.escape(find("default").name) + " ",
+            overlay,
+        )
         assert digest[:12] in overlay
         page.keyboard.press("i")
         page.wait_for_function("() => document.getElementById('focus').textContent.endsWith('%')")

@@ -19,6 +19,7 @@ import aiohttp
 
 import stainstream as ss
 from stainstream.config import Settings
+from stainstream.model import find, names
 from stainstream.opencv import quiet
 from stainstream.sinks.base import Sink
 from stainstream.viewer.hub import Hub, Seat
@@ -54,7 +55,7 @@ def test_both_halves_are_of_the_same_frame_and_are_what_the_engine_gave() -> Non
             for _ in range(5):
                 header, before, after = await client.frame()
                 raw = demo("320x240", header.seq)
-                assert (header.width, header.height, header.model["name"]) == (320, 240, "he-reinhard")
+                assert (header.width, header.height, header.model["name"]) == (320, 240, find("default").name)
                 assert alike(decoded(before), raw)
                 assert alike(decoded(after), normalize(raw))
                 numbers.append(header.seq)
@@ -250,14 +251,14 @@ def test_the_clock_and_the_state_of_the_stream_are_told() -> None:
     async def look(page: Streaming) -> None:
         async with viewer(page) as client:
             hello = await client.hear("hello")
-            assert hello["models"] == ["he-reinhard"]
+            assert hello["models"] == names()
             await client.ask("ping", sent=12.5)
             pong = await client.hear("pong")
             assert pong["sent"] == 12.5
             assert abs(pong["clock_ns"] - time.monotonic_ns()) < 5e9
             status = await client.hear("status")
             stream, report = status["stream"], status["stream"]["report"]
-            assert (stream["source"], stream["model"], len(stream["digest"])) == ("demo", "he-reinhard", 64)
+            assert (stream["source"], stream["model"], len(stream["digest"])) == ("demo", find("default").name, 64)
             (account,) = report["sinks"].values()
             assert report["captured"] == account["delivered"] + account["under_way"] > 0
             await client.ask("ready")
@@ -272,14 +273,14 @@ def test_the_clock_and_the_state_of_the_stream_are_told() -> None:
 def test_the_model_is_switched_while_the_stream_runs(two_models: str) -> None:
     async def look(page: Streaming, elsewhere: Path) -> None:
         async with viewer(page) as client:
-            assert (await client.hear("hello"))["models"] == [two_models, "he-reinhard"]
+            assert (await client.hear("hello"))["models"] == names()
             await client.ask("switch", model=two_models)
             while (await client.frame())[0].model["name"] != two_models:
                 pass
             assert (await client.hear("status"))["stream"]["model"] == two_models
             await client.ask("switch", model=str(elsewhere))
             problem = await client.hear("problem")
-            assert problem["text"].startswith(f"unknown model '{elsewhere}': known are another, he-reinhard")
+            assert problem["text"].startswith(f"unknown model '{elsewhere}': known are {', '.join(names())}")
 
     with streaming() as page:
         run(look(page, Path("/etc")))
