@@ -198,7 +198,7 @@ def test_live_receivers_that_are_slow_vanish_or_are_hostile_harm_no_other() -> N
 def test_too_many_messages_a_second_are_rejected_unread() -> None:
     with (
         open_source("zmq+tcp://127.0.0.1:0?pattern=pull&bind=1&max_rate=5&hwm=1000") as source,
-        open_sink(f"zmq+{source.address}?pattern=push&bind=0&hwm=1000") as sink,  # type: ignore[attr-defined]
+        open_sink(f"zmq+{source.address}?pattern=push&bind=0&hwm=1000&announce=0") as sink,  # type: ignore[attr-defined]
     ):
         for seq in range(50):
             sink.write(frame(seq))
