@@ -271,12 +271,27 @@ def attack(
     count: int, chance: random.Random, accounts: dict[str, Account], found: dict[str, tuple[Read, list[Message]]]
 ) -> list[str]:
     """Read `count` mutated messages, in turn by each decoder; what should not have happened, in words."""
-    wrong = []
     names = list(found)
+    made = []
     for number in range(count):
         name = names[number % len(names)]
-        decode, messages = found[name]
-        parts = mutated(chance.choice(messages), messages, chance)
+        messages = found[name][1]
+        made.append((name, mutated(chance.choice(messages), messages, chance)))
+    tracemalloc.start()  # not before: mutating would take twice as long
+    try:
+        return _read(made, accounts, found)
+    finally:
+        tracemalloc.stop()
+
+
+def _read(
+    made: Sequence[tuple[str, Message]],
+    accounts: dict[str, Account],
+    found: dict[str, tuple[Read, list[Message]]],
+) -> list[str]:
+    wrong = []
+    for name, parts in made:
+        decode = found[name][0]
         account = accounts.setdefault(name, Account())
         account.messages += 1
         tracemalloc.reset_peak()
@@ -314,7 +329,6 @@ def main(file: Path, count: int = 1_000_000) -> None:
     faulthandler.enable(os.fdopen(os.dup(2), "w"))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libjpeg comments on each damaged JPEG
     found, accounts, wrong = seeds(), dict[str, Account](), list[str]()
-    tracemalloc.start()
     attack(CHUNK, random.Random(-1), {}, found)  # what is imported and kept once is not a message's doing
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for chunk in range(-(-count // CHUNK)):

@@ -71,8 +71,7 @@ class ZeroMQ(Source):
         max_frame_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] = MAX_FRAME_BYTES
         """Bytes that an image may have."""
         max_rate: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-        """Messages a second that may come, a feed's status among them; what is beyond is rejected before it is looked at.
-        0 for no limit."""
+        """Messages a second that may come, a feed's status among them; what is beyond is not read. 0: no limit."""
         name: str = ""
         """What we call ourselves to an acknowledged or live feed; by default this computer's name."""
         curve: str = ""

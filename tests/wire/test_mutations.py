@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -17,11 +15,9 @@ FOUND = seeds()
 
 
 @pytest.fixture(autouse=True, scope="module")
-def traced() -> Iterator[None]:
-    tracemalloc.start()
-    attack(2000, random.Random(-1), {}, FOUND)  # what is imported and kept once is not a message's doing
-    yield
-    tracemalloc.stop()
+def warm() -> None:
+    """What is imported and kept once is not a message's doing."""
+    attack(2000, random.Random(-1), {}, FOUND)
 
 
 def test_every_format_is_attacked() -> None:
