@@ -74,7 +74,7 @@ def test_what_a_module_defines_is_offered_or_private(name: str) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    if name.startswith("stainstream.training"):
+    if name.startswith(("stainstream.torch", "stainstream.training")):
         pytest.importorskip("torch")
     return importlib.import_module(name)
 
@@ -108,7 +108,8 @@ def _imports(path: Path) -> set[str]:
 def test_torch_is_imported_where_it_is_at_home_and_nowhere_else() -> None:
     users = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "torch" in _imports(path)}
     # The benchmark measures torch as a competitor.
-    homes = ("training/", "engines/net_torch.py", "benchmark/peers.py", "benchmark/gpu.py", "benchmark/classic.py")
+    benchmarks = ("benchmark/peers.py", "benchmark/gpu.py", "benchmark/classic.py")
+    homes = ("torch.py", "training/", "engines/net_torch.py", *benchmarks)
     assert "training/networks.py" in users
     assert not [path for path in users if not path.startswith(homes)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 from numpy.typing import NDArray
 
+from stainstream.color.cache import cached
 from stainstream.color.lut import COLORS, Lut
 from stainstream.config import Settings
 from stainstream.errors import EngineError
@@ -19,6 +21,7 @@ from .base import Artifact, Engine
 
 __all__ = ["LutNumba"]
 
+_CELLS = "cells 1"  # part of the cache's key: to be raised when the order changes
 _SPLIT = 1 << 19  # pixels; handing a part of a smaller frame to another thread costs more than it brings
 
 
@@ -28,6 +31,14 @@ class LutNumba(Engine):
     Two kernels stand ready, since processors differ: ``gather`` uses the vector unit's gather instruction, ``scatter``
     computes indices in vectors and loads one by one. The faster one here is found out when the engine opens.
     """
+
+    class Options(Settings, frozen=True, kw_only=True):
+        """What can be set."""
+
+        mapped: bool = False
+        """Map the copy from a file in the cache, so that processes that do the same hold it once."""
+
+    options: Options
 
     def __init__(self, artifact: Artifact, threads: int | None = None, options: Settings | None = None) -> None:
         super().__init__(artifact, threads, options)
@@ -48,13 +59,20 @@ class LutNumba(Engine):
 
     def _open(self) -> None:
         if not self._cells.size:  # kept when closing: a call on another thread may still be reading it
-            linear = np.ascontiguousarray(self._lut.table)
-            self._cells = np.empty(COLORS, np.uint32)
+            self._cells = self._mapped() if self.options.mapped else self._ordered()
             self._address = self._cells.ctypes.data
-            kernels.to_cells(linear.ctypes.data, self._address)
         self._kernel = min(kernels.KERNELS, key=self._time)
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads - 1, "lut_numba")
+
+    def _ordered(self) -> NDArray[np.uint32]:
+        linear, cells = np.ascontiguousarray(self._lut.table), np.empty(COLORS, np.uint32)
+        kernels.to_cells(linear.ctypes.data, cells.ctypes.data)
+        return cells
+
+    def _mapped(self) -> NDArray[np.uint32]:
+        key = hashlib.sha256(f"{_CELLS} {self._lut.digest}".encode()).hexdigest()
+        return cached(key, f"{self._lut.name} in cells", lambda: Lut(self._ordered(), self._lut.name)).table
 
     def _close(self) -> None:
         if self._pool is not None:
