@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,14 @@ def _set(chosen: ImageSet, given: Sequence[Field], data: Path, options: Options)
         if (absent := TABLE[method].missing) is not None:
             yield TableRow(labels=labels, missing=f"not installed: {absent}")
             continue
-        yield _row(labels, [_tried(method, source, target, references) for _, source, target in tests])
+        goals = list(_goals(method, references))
+        tried = [found for _, source, target in tests if (found := _tried(method, source, target, goals))]
+        if tried:
+            yield _row(labels, tried)
+        else:
+            yield TableRow(
+                labels=labels, missing=f"it fits none of the source tiles, or none of {len(references)} references"
+            )
     labels = {"set": chosen.name, "method": "StainNet, as given"}
     try:
         if not chosen.model:
@@ -113,17 +121,26 @@ def _middle(field: Field) -> tuple[RGB8, RGB8]:
     return source, target
 
 
-def _tried(method: str, source: RGB8, target: RGB8, references: Sequence[RGB8]) -> list[tuple[float, ...]]:
-    """The measures under each reference that the method can use."""
+def _goals(method: str, references: Sequence[RGB8]) -> Iterator[Any]:
+    """The statistics of each reference that the method can use."""
     kind = TABLE[method].load()
-    known = kind.study(source, _PROFILE, "source")
-    found = []
     for reference in references:
         try:
-            goal = kind.study(reference, _PROFILE, "target")
+            yield kind.study(reference, _PROFILE, "target")
         except StainstreamError as error:
             _log.debug("%s: %s", method, error)
-            continue
+
+
+def _tried(method: str, source: RGB8, target: RGB8, goals: Sequence[Any]) -> list[tuple[float, ...]]:
+    """The measures under each reference; none of a source that the method cannot use."""
+    kind = TABLE[method].load()
+    try:
+        known = kind.study(source, _PROFILE, "source")
+    except StainstreamError as error:
+        _log.debug("%s: %s", method, error)
+        return []
+    found = []
+    for goal in goals:
         fitted = kind(known, goal, _PROFILE, method)
         found.append(_measured(quantize(fitted(source / 255.0), fitted.rounding), source, target))
     return found

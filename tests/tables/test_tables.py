@@ -17,6 +17,8 @@ from stainstream.tables.table1 import Options, table1
 from stainstream.tables.table2 import table2
 from stainstream.tables.table3 import CellOptions, table3
 
+from .conftest import save
+
 _QUICK = Options(schedule=Schedule(steps=80, patch_steps=5), seconds=0.0, threads=1)
 _ABSENT = ImageSet(name="absent", source="nowhere", target="target")
 
@@ -102,6 +104,17 @@ def test_figure_5_the_classic_methods_spread_and_stainnet_does_not(tissue: Path,
     assert students.note == "2 references"
     assert students.figures["psnr_gt"].value > 0
     assert _row(table, set="absent").missing
+
+
+def test_figure_5_a_method_that_fits_nothing_is_a_row_that_says_so(tmp_path: Path) -> None:
+    for side in ("source", "target"):
+        save(tmp_path / side / "glass.png", np.full((256, 256, 3), 250, np.uint8))
+    glass = ImageSet(name="glass", source="source", target="target", model="default")
+    table = figure5([glass], tmp_path, _QUICK)
+    for method in ("Macenko", "Vahadane", "Ruifrok"):
+        assert "fits none of the source tiles" in _row(table, method=method).missing
+    assert _row(table, method="StainNet, as given").figures["ssim_gt"].value > 0.9
+    assert "1 of the 3 cases" in _row(table, method="StainNet, students of single other cases").missing
 
 
 def test_table_3_learns_and_names_what_is_missing(cells: Path, centres: CellSet) -> None:
