@@ -20,6 +20,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,6 +41,7 @@ from stainstream.wire.native import Native
 LIMIT = 64 << 10
 BESIDE = 1 << 20
 CHUNK = 10_000
+LIBRARIES = ("cbor2", "dectris-compression", "lz4", "msgspec", "opencv-python-headless", "simplejpeg", "zstandard")
 META = {"slide": "S-1", "stage": {"x": 1.5, "y": -2}, "tile": [3, 4], "ndattr": {"ColorMode": 1, "BayerPattern": 2}}
 
 Message: TypeAlias = list[bytes]
@@ -295,7 +297,7 @@ def _read(
         account = accounts.setdefault(name, Account())
         account.messages += 1
         tracemalloc.reset_peak()
-        before, start = tracemalloc.get_traced_memory()[0], time.perf_counter()
+        before, start = tracemalloc.get_traced_memory()[0], time.thread_time()
         try:
             result = decode(parts)
         except WireError as error:
@@ -307,7 +309,7 @@ def _read(
         else:
             account.accepted += result is not None
             account.passed_over += result is None
-        account.slowest_ms = max(account.slowest_ms, 1e3 * (time.perf_counter() - start))
+        account.slowest_ms = max(account.slowest_ms, 1e3 * (time.thread_time() - start))
         allocated = tracemalloc.get_traced_memory()[1] - before
         account.largest = max(account.largest, allocated)
         if allocated > allowance(parts):
@@ -339,6 +341,7 @@ def main(file: Path, count: int = 1_000_000) -> None:
             break
     result = {
         **machine(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "messages": sum(each.messages for each in accounts.values()),
         "limit_bytes": LIMIT,
         "processor_s": round(time.process_time() - start, 1),
@@ -352,7 +355,7 @@ def main(file: Path, count: int = 1_000_000) -> None:
                 "rejected": dict(each.rejected.most_common()),
                 "balanced": each.balanced,
                 "largest_allocation_bytes": each.largest,
-                "slowest_ms": round(each.slowest_ms, 1),
+                "slowest_processor_ms": round(each.slowest_ms, 1),
             }
             for name, each in accounts.items()
         },
