@@ -1,10 +1,11 @@
-"""Speed of the classic methods beside their peers: ``python benchmarks/classic_speed.py RESULT.json``.
+"""Speed of the classic methods beside their peers: ``python benchmarks/classic_speed.py RESULT.json [bakes]``.
 
 Fitting one frame of 512x512, normalizing one after the other, and a stream of them on all cores; peers
 run in turns with ours, on the same tissue: ``pip install torchstain stainx torch-staintools tiatoolbox``, and for
 StainTools ``pip install --no-deps staintools spams-bin``. One that cannot be imported gets a row with the reason.
 (A peer's normalizing fits its source again in every frame: its interface offers nothing else. torch-staintools can
-keep a stain matrix, which is a row of its own.)
+keep a stain matrix, which is a row of its own.) With ``bakes``, only the baking of tables is measured, and put into the
+result that is there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from stainstream.normalizers.macenko import Macenko
 SECONDS = float(os.environ.get("SECONDS", "3"))  # for each candidate, in turns
 ENOUGH = 3  # times that a slow candidate is run at least
 MANY = 200  # frames of a calibration
+BAKES = 5  # of each table
 
 Step = Callable[[RGB8], object]
 
@@ -161,21 +164,43 @@ def once(tiles: list[RGB8]) -> dict[str, float]:
     ]
     start = time.perf_counter()
     Macenko.study(ColorCounts.gather(many), PROFILES["torchstain"])
-    results = {f"macenko_fit_{MANY}_frames_s": round(time.perf_counter() - start, 3)}
-    for plugin in TABLE:
-        fitted = plugin.load().fit(tiles[1], target=tiles[0] // 2 + 100)
-        start = time.perf_counter()
-        bake(fitted, fitted.name, fitted.rounding)
-        results[f"{plugin.name}_bake_s"] = round(time.perf_counter() - start, 3)
-        start = time.perf_counter()
-        bake_coarsely(fitted, fitted.name, fitted.rounding)
-        results[f"{plugin.name}_coarse_bake_s"] = round(time.perf_counter() - start, 3)
-    return results
+    return {f"macenko_fit_{MANY}_frames_s": round(time.perf_counter() - start, 3)}
 
 
-def main() -> None:
+def bakes(tiles: list[RGB8]) -> list[dict[str, Any]]:
+    """Seconds that a table takes, coarse or exact, on one thread and on all: the best of several, in turns."""
+    target = quantize((tiles[0] / 255.0) ** [0.6, 0.8, 0.9])
+    rows: list[dict[str, Any]] = []
+    for profile, plugin in product(PROFILES, TABLE):
+        fitted = plugin.load().fit(tiles[1], target, profile)
+        about = {"method": plugin.name, "profile": profile}
+        rows.append(about | {"step": "coarse bake", "threads": 1, "run": partial(bake_coarsely, fitted)})
+        rows.extend(
+            about | {"step": "bake", "threads": threads, "run": partial(bake, fitted, threads=threads)}
+            for threads in (1, os.cpu_count() or 1)
+        )
+    for _ in range(BAKES):
+        for row in rows:
+            start, busy = time.perf_counter(), time.process_time()
+            row["run"](name=row["method"], rounding=PROFILES[row["profile"]].rounding)
+            took = {"s": time.perf_counter() - start, "processor_s": time.process_time() - busy}
+            row |= {key: round(min(each, row.get(key, each)), 3) for key, each in took.items()}
+    return [{key: value for key, value in row.items() if key != "run"} for row in rows]
+
+
+def main(file: Path, *, only_bakes: bool) -> None:
     """Measure, print and write."""
     tiles = frames()
+    content = json.loads(file.read_text(encoding="utf-8")) if only_bakes else measured(tiles)
+    content["bakes"] = {"machine": machine(), "rows": bakes(tiles)}
+    for row in content["bakes"]["rows"]:
+        took = f"{row['s']} s, {row['processor_s']} s of processors"
+        print(row["step"], row["method"], row["profile"], f"{row['threads']} threads", took, sep="\t")
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(tiles: list[RGB8]) -> dict[str, Any]:
+    """All but the bakes."""
     rows = candidates(tiles)
     parallel = streams(rows, tiles)
     take_turns(rows, tiles)
@@ -185,9 +210,8 @@ def main() -> None:
         said = f"{row['fps']} frames/s" if "fps" in row else row["reason"]
         print(row["step"], row["method"], row["by"], row["profile"], said, sep="\t")
     print(results, ratios(rows), sep="\n")
-    content = {"machine": machine(), "input": "tissue, 512x512", "once": results, "ratios": ratios(rows), "rows": rows}
-    Path(sys.argv[1]).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return {"machine": machine(), "input": "tissue, 512x512", "once": results, "ratios": ratios(rows), "rows": rows}
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]), only_bakes="bakes" in sys.argv[2:])

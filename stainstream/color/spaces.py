@@ -12,7 +12,7 @@ from stainstream.frame import RGB8
 
 from .lut import Colors
 
-__all__ = ["by_level", "from_opencv_lab", "lab_to_rgb", "rgb_to_lab", "scale_lab", "to_opencv_lab"]
+__all__ = ["by_level", "from_opencv_lab", "lab_to_rgb", "mixed", "rgb_to_lab", "scale_lab", "to_opencv_lab"]
 
 # sRGB primaries under D65 (IEC 61966-2-1), and CIE 15's constants of L*a*b*.
 _TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
@@ -24,6 +24,7 @@ _FROM_RATIO = np.linalg.inv(_TO_RATIO)
 _TO_LAB = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
 _FROM_LAB = np.linalg.inv(_TO_LAB)
 _BLACK = np.array([-16.0, 0.0, 0.0])
+_CURVE_EPSILON = float(np.cbrt(_EPSILON))
 _LEVELS = np.arange(256) / 255.0
 
 
@@ -35,6 +36,8 @@ def by_level(function: Callable[[Colors], Colors], rgb: Colors | RGB8) -> Colors
     if rgb.dtype == np.uint8:
         return np.asarray(function(_LEVELS)[rgb])
     colors = cast("Colors", rgb)
+    if colors.dtype == np.float32:  # to look them up would take longer
+        return function(colors)
     levels = colors * 255.0
     with np.errstate(invalid="ignore"):  # what is out of range or no number is found out by the comparison
         whole = levels.astype(np.uint8)
@@ -80,29 +83,42 @@ def scale_lab(rgb: Colors, scale: Colors, offset: Colors) -> Colors:
     scale, offset
         Shape (3,).
     """
-    curve = _curve(rgb) @ (_TO_LAB * scale @ _FROM_LAB)
-    curve += ((scale - 1.0) * _BLACK + offset) @ _FROM_LAB
+    curve = mixed(_curve(rgb), _TO_LAB * scale @ _FROM_LAB)
+    curve += (((scale - 1.0) * _BLACK + offset) @ _FROM_LAB).astype(curve.dtype)
     return _uncurve(curve)
+
+
+def mixed(values: Colors, matrix: Colors) -> Colors:
+    """`values` of shape (..., k) times a matrix of shape (k, m), in the precision of the former: shape (..., m).
+
+    In memory, each channel of the result lies in one piece, which is faster for what follows.
+    """
+    rows = values.reshape(-1, len(matrix))
+    product = (matrix.T.astype(values.dtype) @ rows.T).T
+    return np.asarray(product.reshape(*values.shape[:-1], matrix.shape[1]))
 
 
 def _curve(rgb: Colors | RGB8) -> Colors:
     """The cube root of X, Y and Z over those of white, with CIE's straight end."""
-    ratio = by_level(_linear, rgb) @ _TO_RATIO
+    ratio = mixed(by_level(_linear, rgb), _TO_RATIO)
     curve, dark = np.cbrt(ratio), ratio <= _EPSILON
-    curve[dark] = _SLOPE * ratio[dark] + _OFFSET
+    if dark.any():
+        np.copyto(curve, _SLOPE * ratio + _OFFSET, where=dark)
     return np.asarray(curve)
 
 
 def _uncurve(curve: Colors) -> Colors:
-    ratio, dark = curve * curve * curve, curve <= np.cbrt(_EPSILON)
-    ratio[dark] = (curve[dark] - _OFFSET) / _SLOPE
-    linear = ratio @ _FROM_RATIO
-    dark = linear <= 0.0031308
-    rgb = np.where(dark, 1.0, linear) ** (1 / 2.4)
+    ratio, dark = curve * curve * curve, curve <= _CURVE_EPSILON
+    if dark.any():
+        np.copyto(ratio, (curve - _OFFSET) / _SLOPE, where=dark)
+    linear = mixed(ratio, _FROM_RATIO)
+    # On either side of where they meet, the lower one is right.
+    rgb = np.maximum(linear, 0.0031308)
+    np.power(rgb, 1 / 2.4, out=rgb)
     rgb *= 1.055
     rgb -= 0.055
-    rgb[dark] = 12.92 * linear[dark]
-    return np.asarray(rgb)
+    linear *= 12.92
+    return np.minimum(rgb, linear, out=rgb)
 
 
 def _linear(rgb: Colors) -> Colors:

@@ -143,9 +143,13 @@ class Fitted(ABC, Generic[S]):
         flat = rgb.reshape(-1, 3)
         given = flat
         if self.conventions.standardize:
-            given = _standardized(quantize(flat), self.source.bright) / 255.0
+            given = np.divide(_standardized(quantize(flat), self.source.bright), 255.0, dtype=flat.dtype)
         mapped = self._map(given)
         return (keep_glass(flat, mapped) if self.conventions.keep_glass else mapped).reshape(rgb.shape)
+
+    def draft(self, rgb: Colors) -> Colors:
+        """The same in float32; see `stainstream.color.lut.Drafting`."""
+        return self(rgb)
 
     @property
     def rounding(self) -> Rounding:

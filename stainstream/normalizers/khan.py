@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stainstream import config
 from stainstream.color.histogram import Weights
 from stainstream.color.lut import Colors
-from stainstream.color.spaces import to_opencv_lab
+from stainstream.color.spaces import mixed, to_opencv_lab
 from stainstream.color.stats import Values, mean_and_std, percentiles
 from stainstream.frame import RGB8
 
@@ -138,12 +138,12 @@ class Khan(Fitted[KhanStatistics]):
     def _map(self, rgb: Colors) -> Colors:
         density, stains = self.conventions.density(rgb), np.array(self.source.stains)
         before = codes(density, stains, 0.0)
-        levels = [bend(each) for bend, each in zip(self._splines, _levels(before).T, strict=True)]
-        after = -np.log(np.clip(np.stack(levels, axis=1), _LEAST_LEVEL, 255.0) / 255.0)
+        levels = np.stack([bend(each) for bend, each in zip(self._splines, _levels(before).T, strict=True)])
+        after = -np.log(np.clip(levels, _LEAST_LEVEL, 255.0) / 255.0).T
         # What is neither stain thins out with them: a residue of black would outshine the little that is left of it.
-        thinner = np.minimum(after.sum(axis=1) / np.maximum(before.sum(axis=1), 1e-9), 1.0)
-        neither = density - before @ stains
-        return self.conventions.color(after @ np.array(self.target.stains) + neither * thinner[:, None])
+        thinner = np.minimum((after[:, 0] + after[:, 1]) / np.maximum(before[:, 0] + before[:, 1], 1e-9), 1.0)
+        neither = density - mixed(before, stains)
+        return self.conventions.color(mixed(after, np.array(self.target.stains)) + neither * thinner[:, None])
 
     @cached_property
     def _splines(self) -> tuple[Spline, Spline]:

@@ -89,7 +89,8 @@ class Reinhard(Fitted[LabStatistics]):
     def _map(self, rgb: Colors) -> Colors:
         if self.conventions.lab == "opencv8":
             lab = to_opencv_lab(quantize(rgb))
-            return from_opencv_lab(np.take_along_axis(self._levels, lab.astype(np.intp), axis=0)) / 255.0
+            moved = np.stack([self._levels[:, k].take(lab[:, k]) for k in range(3)], axis=1)
+            return np.divide(from_opencv_lab(moved), 255.0, dtype=rgb.dtype)
         scale = np.array(self.target.std) / np.array(self.source.std)
         return scale_lab(rgb, scale, np.array(self.target.mean) - scale * np.array(self.source.mean))
 

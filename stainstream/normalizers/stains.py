@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
 from stainstream.color.histogram import Weights
 from stainstream.color.lut import Colors
+from stainstream.color.spaces import mixed
 from stainstream.color.stats import Values, percentiles
 from stainstream.frame import RGB8
 
@@ -95,15 +97,28 @@ class TwoStains(Fitted[Stains]):
         return Stains(stains=as_rows(stains), full=(full[0], full[1]))
 
     def _map(self, rgb: Colors) -> Colors:
-        settings, source, target = self.conventions, np.array(self.source.stains), np.array(self.target.stains)
+        settings = self.conventions
+        density = settings.density(rgb)
+        if settings.unmix == "lstsq":
+            return settings.color(mixed(density, self._lstsq))
+        return settings.color(mixed(unmix(density, np.array(self.source.stains), settings), self._goal))
+
+    @cached_property
+    def _goal(self) -> Values:
+        """Shape (2, 3): densities of the target for a concentration of 1 of each of the source's stains."""
         ratio = np.array(self.target.full) / np.array(self.source.full)
-        return settings.color(unmix(settings.density(rgb), source, settings) @ (ratio[:, None] * target))
+        return np.asarray(ratio[:, None] * np.array(self.target.stains))
+
+    @cached_property
+    def _lstsq(self) -> Values:
+        """Shape (3, 3): what becomes of densities, if concentrations are those of least squares."""
+        return np.asarray(np.linalg.pinv(np.array(self.source.stains)) @ self._goal)
 
 
 def unmix(density: Colors, stains: Values, settings: Conventions) -> Values:
     """Concentrations of the stains: densities (n, 3) and stains (2, 3) to shape (n, 2)."""
     if settings.unmix == "lstsq":
-        return np.asarray(density @ np.linalg.pinv(stains))
+        return mixed(density, np.linalg.pinv(stains))
     return codes(density, stains, settings.unmix_penalty)
 
 
@@ -124,10 +139,11 @@ def codes(density: Colors, stains: Values, penalty: float) -> Values:
     Shape (n, 2).
     """
     overlap = float(stains[0] @ stains[1])
-    gain = density @ stains.T - penalty
-    both = gain @ np.linalg.inv(np.array([[1.0, overlap], [overlap, 1.0]]))
+    gain = mixed(density, stains.T)
+    gain -= penalty
+    both = mixed(gain, np.linalg.inv(np.array([[1.0, overlap], [overlap, 1.0]])))
     # Where one would be negative it is 0, and the other stands alone (the Karush-Kuhn-Tucker conditions).
-    return np.where(both[:, ::-1] < 0.0, np.maximum(gain, 0.0), np.maximum(both, 0.0))
+    return np.maximum(np.where(both[:, ::-1] < 0.0, gain, both), 0.0)
 
 
 def ordered(stains: Values) -> Values:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stainstream.color.lut import Colors, Lut, bake, quantize
+from stainstream.color.lut import Lut, bake, quantize
 from stainstream.color.transition import bake_coarsely, step
 from stainstream.errors import FrameError, StainstreamError
 from stainstream.frame import RGB8, Frame
@@ -51,8 +51,8 @@ class Adapter(Resource):
     """Learns from frames as they pass and replaces the table they are normalized with, in the background; a `Watcher`.
 
     A frame's pixels are sampled a few times within one time constant. When the map that follows from the statistics has
-    moved noticeably, it is baked coarsely (half a second) and becomes the goal, then exactly (a few seconds). The
-    first goal is taken into use at once; from then on the table in use moves toward the goal by small steps, every
+    moved noticeably, it is baked coarsely and becomes the goal, then exactly (a second or two of one core at most).
+    The first goal is taken into use at once; from then on the table in use moves toward the goal by small steps, every
     quarter of a second, so that no color changes faster than `rate`. While frames have too little tissue, statistics
     are held. Frames get ``adapt`` into their metadata: ``waiting`` (nothing seen yet: frames pass unchanged),
     ``following``, ``held`` or ``frozen``; those held are counted.
@@ -170,7 +170,7 @@ class Adapter(Resource):
 
     def _aim(self, fitted: Fitted[Any]) -> None:
         first = self._goal is None
-        table = bake_coarsely(self._guarded(fitted), fitted.name, fitted.rounding)
+        table = bake_coarsely(fitted, fitted.name, fitted.rounding)
         self._goal = goal = _Goal(fitted, table)
         if self._exact is not None:
             self._exact.cancel()
@@ -179,13 +179,11 @@ class Adapter(Resource):
             self._use(table)
 
     def _bake(self, goal: _Goal) -> Lut:
-        def current(colors: Colors) -> Colors:
-            if goal is not self._goal:
+        def current() -> None:
+            if self._stopping.is_set() or goal is not self._goal:
                 raise _Stopped
-            return guarded(colors)
 
-        guarded = self._guarded(goal.fitted)
-        return bake(current, goal.fitted.name, goal.fitted.rounding, threads=1)
+        return bake(goal.fitted, goal.fitted.name, goal.fitted.rounding, threads=1, between=current)
 
     def _take_exact(self) -> None:
         if self._goal is None or self._exact is None or not self._exact.done():
@@ -209,16 +207,6 @@ class Adapter(Resource):
         colors = self._estimate.sample(_PROBES) / 255.0
         one, other = (quantize(each(colors)).astype(np.int16) for each in (before, after))
         return float(np.abs(one - other).mean()) > _NOTICEABLE
-
-    def _guarded(self, fitted: Fitted[Any]) -> Callable[[Colors], Colors]:
-        """The map, which stops being baked when the adapter closes."""
-
-        def mapped(colors: Colors) -> Colors:
-            if self._stopping.is_set():
-                raise _Stopped
-            return fitted(colors)
-
-        return mapped
 
 
 class _Stopped(Exception):

@@ -111,3 +111,38 @@ def test_a_method_that_gives_no_number_is_refused_with_the_color(bad: float) -> 
 def test_a_method_that_divides_by_zero_is_refused_without_a_warning() -> None:
     with pytest.raises(ModelError, match="it gives no number"):
         bake(lambda rgb: rgb / np.zeros(3), "divides")
+
+
+class _Sketched:
+    """A map with a draft that is off by up to `error` levels."""
+
+    def __init__(self, error: float) -> None:
+        self.error, self.asked = error, 0
+
+    def __call__(self, rgb: Colors) -> Colors:
+        self.asked += len(rgb)
+        return np.asarray(0.9 * rgb[:, ::-1] * rgb + 0.07)
+
+    def draft(self, rgb: Colors) -> Colors:
+        assert rgb.dtype == np.float32
+        noise = np.random.default_rng(int(rgb.sum())).uniform(-self.error / 255.0, self.error / 255.0, rgb.shape)
+        known = rgb[:, :1] * 255.0 != 77.0
+        return np.where(known, 0.9 * rgb[:, ::-1] * rgb + 0.07 + noise, np.nan).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("error", "asked", "rounding"), [(1e-4, 0.02, "nearest"), (2e-3, 0.3, "truncate"), (10.0, 1.1, "nearest")]
+)
+def test_a_draft_saves_work_and_changes_no_color(error: float, asked: float, rounding: Rounding) -> None:
+    method = _Sketched(error)
+    lut = bake(method, "sketched", rounding)
+    assert method.asked < asked * COLORS
+    words = np.arange(0, COLORS, 3, dtype=np.uint32)
+    exact = index_of(quantize(method(colors_of(words) / 255.0), rounding))
+    np.testing.assert_array_equal(lut.table[words], exact)
+
+
+def test_what_is_called_between_can_end_the_baking() -> None:
+    calls = iter([1, 1, 0])
+    with pytest.raises(ZeroDivisionError):
+        bake(_Sketched(1e-4), "ended", threads=1, between=lambda: 1 / next(calls))
