@@ -176,6 +176,8 @@ class Rendering:
             model = self._normalize.meta["model"]
             facts |= {"model": str(model["name"]), "model_sha256": str(model["sha256"])}
         pictures = {name: read() for name, read in slide.associated().items()} if self.options.associated else {}
+        if "thumbnail" in pictures and self._normalize is not None:  # it shows what level 0 does; the others do not
+            pictures["thumbnail"] = self._normalize(pictures["thumbnail"])
         return Label(self.target.name, about.pixel_size_um, about.power, facts | self._facts, pictures)
 
     def _counted(self, tiles: Iterator[Tile], tell: Callable[[Rendering], None]) -> Iterator[Tile]:

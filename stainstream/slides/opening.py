@@ -8,6 +8,7 @@ from stainstream.errors import MissingExtra, SourceError, UsageError
 
 from . import READERS
 from .base import Slide
+from .cutoff import cut_off
 
 __all__ = ["is_slide", "open_slide"]
 
@@ -18,7 +19,7 @@ def open_slide(path: Path, reader: str = "") -> Slide:
     Parameters
     ----------
     reader
-        The name of the one to use; empty for any.
+        The name of the one to use; empty for any. Then a TIFF that is cut off is refused, also where it could open.
 
     Raises
     ------
@@ -33,6 +34,8 @@ def open_slide(path: Path, reader: str = "") -> Slide:
     rows = [READERS[reader]] if reader else [row for row in READERS if row.missing is None]
     if not rows:
         raise MissingExtra(asked, "openslide", "slide")
+    if not reader and (reason := cut_off(path)) is not None:
+        raise SourceError(asked, reason, "copy it anew, or name a reader, tifffile for example, for what is left")
     reasons = []
     for row in rows:
         slide = row.load()(path)

@@ -42,7 +42,7 @@ class Tiff(Slide):
         try:
             self._file = tifffile.TiffFile(self.path)
             series = self._file.series[0]
-            if (reason := _no_slide(series) or _cut_off(self._file, series)) is None:
+            if (reason := _no_slide(series)) is None:
                 self._levels = [
                     zarr.open(series.aszarr(level=level), mode="r", zarr_format=2)
                     for level in range(len(series.levels))
@@ -107,13 +107,6 @@ def _no_slide(series: Any) -> str | None:
     if series.axes == "YXS" and series.dtype == np.uint8 and series.shape[-1] in (3, 4):
         return None if page.photometric.name in _PHOTOMETRICS else f"it is {page.photometric.name}, not RGB"
     return f"its image is {kind} ({page.photometric.name}), not one of brightfield in 8-bit RGB"
-
-
-def _cut_off(file: Any, series: Any) -> str | None:
-    """Why its pixels are not all in the file, or None."""
-    page, size = series.keyframe, file.filehandle.size
-    end = max((at + length for at, length in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
-    return f"it is cut off: it has {size} bytes, its image ends at {end}" if end > size else None
 
 
 def _about(file: Any, series: Any) -> About:

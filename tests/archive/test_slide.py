@@ -23,6 +23,7 @@ from stainstream.archive.part import whole
 from stainstream.archive.slide import Rendering, SlideOptions
 from stainstream.errors import SourceError, UsageError
 from stainstream.slides import Slide
+from stainstream.slides.cutoff import cut_off
 from stainstream.slides.opening import open_slide
 from stainstream.slides.tissue import TissueMask
 from tests.slides.made import SIZE, by_openslide, by_tifffile, by_zarr, content, write
@@ -144,9 +145,9 @@ def test_every_sample_slide_is_written_or_refused_by_name(
     for path in sorted((shared / "data" / "slides").iterdir()):
         with open_slide(path) if path.suffix != ".qptiff" else tmp_write(tmp_path) as slide:
             about = slide.about
-            pictures = {name: read().shape for name, read in slide.associated().items()}
             x, y = about.width // 3, about.height // 3
             expected = normalize(slide.read(x, y, 64, 64))
+            raw = {name: read() for name, read in slide.associated().items()}
         out = tmp_path / f"{path.stem}.svs"
         if path.suffix == ".qptiff":
             with pytest.raises(SourceError, match=r"small_vectra.qptiff: OpenSlide cannot .*CYX uint8 of 3x1440x1920"):
@@ -159,10 +160,11 @@ def test_every_sample_slide_is_written_or_refused_by_name(
             assert read.dimensions == (about.width, about.height)
             if about.pixel_size_um:
                 assert float(read.properties["openslide.mpp-x"]) == pytest.approx(about.pixel_size_um[0])
-            assert {
-                name: (image.size[1], image.size[0], 3) for name, image in read.associated_images.items()
-            } == pictures
-        written[path.name] = len(pictures)
+            assert sorted(read.associated_images) == sorted(raw)
+            for name, image in read.associated_images.items():
+                wanted = normalize(raw[name]) if name == "thumbnail" else raw[name]
+                assert np.array_equal(np.asarray(image.convert("RGB")), wanted)
+        written[path.name] = len(raw)
         out.unlink()
     assert written["CMU-1-Small-Region.svs"] == 3
     assert len(written) >= 4
@@ -219,6 +221,20 @@ def test_a_truncated_slide_leaves_nothing_and_what_was_there(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_slide_that_is_cut_off_is_refused_though_it_opens(shared: Path, slide: Path, tmp_path: Path) -> None:
+    known = shared / "data" / "slides" / "CMU-1-Small-Region.svs"
+    for whole_slide, share, words in ((known, 0.97, r"goes on at \d+"), (slide, 0.8, r"image 0 ends at \d+")):
+        assert cut_off(whole_slide) is None
+        cut = tmp_path / f"cut{whole_slide.suffix}"
+        cut.write_bytes(whole_slide.read_bytes()[: int(whole_slide.stat().st_size * share)])
+        with pytest.raises(SourceError, match=rf"it is cut off: it has \d+ bytes, and {words}; copy it anew"):
+            open_slide(cut)
+        with open_slide(cut, "tifffile") as left:
+            assert left.about.width == (2220 if whole_slide == known else SIZE[0])
+    assert cut_off(shared / "data" / "slides" / "fluorescence.ndpi") is None
+    assert cut_off(tmp_path / "none.tif") is None
+
+
 def test_stopped_it_leaves_nothing(slide: Path, tmp_path: Path) -> None:
     rendering = Rendering(slide, tmp_path / "out.ome.tiff", None, SlideOptions(tile=64))
     assert rendering.run(lambda now: now.stop() if now.done == 30 else None) is None
@@ -270,7 +286,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 def test_tifffile_stays_quiet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "bad.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
-    with caplog.at_level(logging.WARNING), pytest.raises(SourceError, match=r"bad.tif: OpenSlide .*; tifffile: "):
+    with caplog.at_level(logging.WARNING), pytest.raises(SourceError, match=r"bad.tif: it is cut off: it has 8 bytes"):
         open_slide(tmp_path / "bad.tif")
     assert not caplog.records
 

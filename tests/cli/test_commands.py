@@ -226,6 +226,8 @@ def test_normalize_writes_a_slide(command: Command, tmp_path: Path) -> None:
     assert "tiles/s" in done.stderr
     with ss.load("default", "lut_numpy") as normalize:
         assert np.array_equal(made.by_zarr(tmp_path / "a.ome.zarr"), normalize(made.content()))
+    alone = command("normalize", "a.tif", "a.svs", "--per-slide", "macenko")
+    assert "cannot use --per-slide alone: it needs --target" in alone.stderr
     refused = command("normalize", "slide:a.tif", "a.png")
     assert refused.returncode == 2
     assert "name it .ome.zarr, .ome.tiff, .tiff or .svs" in refused.stderr

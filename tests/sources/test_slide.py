@@ -85,7 +85,9 @@ def test_what_cannot_be_read_is_named(slide: Path, tmp_path: Path) -> None:
     for name in ("bad.svs", "slide:none.tif", "slide:cut.tif"):
         kind, _, rest = name.rpartition(":")
         address = f"{kind}:{tmp_path / rest}" if kind else str(tmp_path / rest)
-        with pytest.raises(SourceError, match=r"cannot read .*(OpenSlide cannot read it|there is no such file)"):
+        with pytest.raises(
+            SourceError, match=r"cannot read .*(OpenSlide cannot read it|there is no such file|it is cut off)"
+        ):
             _tiles(address)
     with pytest.raises(SourceError, match=r"no tile of 8192x8192 .* set tile smaller"):
         _tiles(f"slide:{slide}?tile=8192")
