@@ -66,8 +66,9 @@ def read_centre(folder: Path, chosen: CellSet, size: int) -> Cells:
         how = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
         images.append(np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8))
         labels.append(path.parent.name in chosen.positive)
-        match = pattern.search(path.stem)
-        clusters.append(f"{path.parent.name}/{match[1] if match else path.stem}")
+        inside = f"{path.parent.name}/{path.stem}"
+        match = pattern.search(inside)
+        clusters.append(match[1] if match else inside)
     if len(set(labels)) < 2:
         sides = "no image" if not labels else "positive images only" if labels[0] else "negative images only"
         raise UsageError(f"cannot use the cells in {folder.name}", f"it holds {sides}", "name the positive sub-folders")

@@ -18,9 +18,10 @@ from . import stainnets
 from .cells import Cells
 from .sets import CellSet
 
-__all__ = ["Stains", "stains"]
+__all__ = ["FEW", "Stains", "stains"]
 
-_FEW = 100  # images of a side with which no teacher is trained
+FEW = 100
+"""Images of a side with fewer than which no teacher is trained."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,18 +74,17 @@ def stains(
 
 def _trained(source: Cells, target: Cells, settings: dict[str, Any]) -> tuple[Callable[[RGB8], RGB8], str]:
     """A small StainGAN between two sets of cells."""
-    if min(len(source), len(target)) < _FEW:
+    if min(len(source), len(target)) < FEW:
         raise ModelError("no StainGAN", f"with {min(len(source), len(target))} images of a side, none is trained")
     stainnets.torch_there("cannot train a StainGAN")
     from stainstream.config import settings as checked
     from stainstream.training import teacher, tiles, translate
     from stainstream.training.export import read_weights
     from stainstream.training.ranks import joined
+    from stainstream.training.run import Run, TeacherSettings
 
     sides = [tiles.Side((tuple(each.images),)) for each in (source, target)]
-    run = teacher.Run(
-        source=[], target=[], settings=checked(settings, teacher.TeacherSettings, "the teacher's settings")
-    )
+    run = Run(source=[], target=[], settings=checked(settings, TeacherSettings, "the teacher's settings"))
     with tempfile.TemporaryDirectory(prefix="stainstream") as folder, joined("auto") as ranks:
         run = teacher.train(run, sides[0], sides[1], Path(folder), ranks)
         network = read_weights(Path(folder) / run.generator)

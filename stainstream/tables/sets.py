@@ -48,7 +48,7 @@ class CellSet(Settings, frozen=True, kw_only=True):
     positive: list[str]
     """Names of the sub-folders, of either centre, that are positive; the others are negative."""
     cluster: str = r"^(.+)[-_]"
-    """What of a file's name tells the image that a cell was cut out of: a pattern with one group."""
+    """What of ``class/name`` tells the image that a cell was cut out of: a pattern with one group."""
     generator: str = ""
     """A StainGAN from the test centre to the other: a checkpoint, or a folder of ``stainstream train teacher``."""
     model: str = ""

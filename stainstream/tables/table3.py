@@ -18,7 +18,7 @@ from stainstream.frame import RGB8
 
 from . import paper
 from .cells import Cells, read_centre, split
-from .cellstains import stains
+from .cellstains import FEW, stains
 from .figures import Table, TableRow
 from .intervals import KEYS, classified
 from .sets import CellSet
@@ -77,6 +77,8 @@ def table3(chosen: Sequence[CellSet], data: Path, options: CellOptions) -> Table
         except StainstreamError as error:
             _log.warning("%s: %s", each.name, error)
             rows.append(TableRow(labels={"set": each.name, "experiment": "all", "images": "all"}, missing=str(error)))
+    size = "The paper's" if options.full else "A reduced"
+    words = ", ".join(f"{key} {value}" for key, value in settings.items())
     start = "weights of a file" if options.weights else "random weights: no ImageNet weights were given"
     return Table(
         name="table3",
@@ -88,7 +90,7 @@ def table3(chosen: Sequence[CellSet], data: Path, options: CellOptions) -> Table
         settings={**settings, "seeds": options.seeds, "begins with": start},
         notes=[
             *notes,
-            f"{'The paper' if options.full else 'A reduced'} setting: {settings or 'nothing was trained'}; {start}.",
+            f"{size} setting: {words or 'nothing was trained'}; {start}.",
         ],
     )
 
@@ -108,10 +110,11 @@ def _set(chosen: CellSet, data: Path, options: CellOptions) -> tuple[list[TableR
     size = max(128, settings.size)
     ours, theirs = (read_centre(data / side, chosen, size) for side in (chosen.train, chosen.test))
     learnt, held, how = split(ours, _HELD, 0)
-    tested, seen, apart = split(theirs, _STAINED, 0)
+    tested, seen, apart = (theirs, theirs, "none") if _all_given(chosen, theirs) else split(theirs, _STAINED, 0)
     notes = [
         f"{len(learnt)} cells to learn from and {len(held)} to choose the epoch on, parted {how}",
-        f"{len(tested)} cells of the other to test on, {len(seen)} for the normalizers, not their labels, {apart}",
+        f"{len(tested)} cells of the other to test on, "
+        + ("all of it" if seen is tested else f"{len(seen)} for the normalizers, not their labels, {apart}"),
     ]
     teacher = options.teacher if options.teacher is not None else FULL_TEACHER if options.full else SMALL_TEACHER
     made = stains(chosen, data, seen, learnt, options.schedule, teacher)
@@ -126,6 +129,11 @@ def _set(chosen: CellSet, data: Path, options: CellOptions) -> tuple[list[TableR
         for name, reason in made.missing.items()
     ]
     return sorted(rows, key=lambda row: row.labels["experiment"]), notes + made.notes
+
+
+def _all_given(chosen: CellSet, theirs: Cells) -> bool:
+    """Whether no normalizer learns from the test centre."""
+    return bool(chosen.model) and bool(chosen.generator or len(theirs) < FEW)
 
 
 def _experiments(

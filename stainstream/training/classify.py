@@ -27,6 +27,8 @@ Labelled: TypeAlias = tuple[Images, NDArray[np.bool_]]
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+_STEPS = 8  # an epoch at least: of few images, batches are smaller
+
 # Of ImageNet, as torchvision's weights expect.
 _MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 _SPREAD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -44,6 +46,7 @@ class ClassifierSettings(Settings, frozen=True, kw_only=True):
     drops: tuple[Positive, ...] = (40, 50)
     """Epochs at which the rate falls to a tenth."""
     batch: Positive = 64
+    """Images a step; at most an eighth of all."""
     rate: float = 2e-4
     """Adam's."""
 
@@ -80,18 +83,19 @@ def train(
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(settings.drops), 0.1)
     images, labels = given
+    batch = max(2, min(settings.batch, len(images) // _STEPS))
     highest, best = -1.0, network.state_dict()
     for epoch in range(settings.epochs):
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(images))
         network.train()
-        for first in range(0, len(order) - 1, settings.batch):
-            chosen = order[first : first + settings.batch]
+        for first in range(0, len(order) - 1, batch):
+            chosen = order[first : first + batch]
             if len(chosen) < 2:
                 continue  # batch norm has no spread to divide by
-            batch = np.stack([augmented(images[k], experiment, rng) for k in chosen])
+            stack = np.stack([augmented(images[k], experiment, rng) for k in chosen])
             wanted = torch.from_numpy(labels[chosen].astype(np.int64)).to(device)
-            loss = cross_entropy(network(_tensor(batch, device)), wanted)
+            loss = cross_entropy(network(_tensor(stack, device)), wanted)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
