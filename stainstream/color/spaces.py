@@ -12,7 +12,17 @@ from stainstream.frame import RGB8
 
 from .lut import Colors
 
-__all__ = ["by_level", "from_opencv_lab", "lab_to_rgb", "mixed", "rgb_to_lab", "scale_lab", "to_opencv_lab"]
+__all__ = [
+    "by_level",
+    "curve_table",
+    "from_opencv_lab",
+    "lab_to_rgb",
+    "mixed",
+    "ratio_table",
+    "rgb_to_lab",
+    "scale_lab",
+    "to_opencv_lab",
+]
 
 # sRGB primaries under D65 (IEC 61966-2-1), and CIE 15's constants of L*a*b*.
 _TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
@@ -105,6 +115,17 @@ def _curve(rgb: Colors | RGB8) -> Colors:
     if dark.any():
         np.copyto(curve, _SLOPE * ratio + _OFFSET, where=dark)
     return np.asarray(curve)
+
+
+def ratio_table() -> Colors:
+    """What each level of each channel adds to X, Y and Z over those of white: shape (3, 256, 3)."""
+    return np.ascontiguousarray(_linear(_LEVELS)[None, :, None] * _TO_RATIO[:, None, :])
+
+
+def curve_table(steps: int) -> Colors:
+    """The curve of L*a*b* at `steps` + 1 ratios from 0 to 1, and one beyond: shape (steps + 2,)."""
+    ratio = np.arange(steps + 2) / steps
+    return np.asarray(np.where(ratio <= _EPSILON, _SLOPE * ratio + _OFFSET, np.cbrt(ratio)))
 
 
 def _uncurve(curve: Colors) -> Colors:

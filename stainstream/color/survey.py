@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,7 +93,14 @@ class Survey(Settings, frozen=True):
     def drift(self, frame: RGB8) -> float | None:
         """How far a frame is from these, in units of L*a*b*; None if it shows too little tissue to tell.
 
-        Up to `reach` it is one like these. Costs a tenth of a millisecond, whatever the frame's size.
+        Up to `reach` it is one like these. Costs some hundredths of a millisecond, whatever the frame's size.
         """
-        palette = Palette.of(frame, _GLANCE)
-        return None if palette is None else self.palette.distance(palette)
+        from .glance import glance
+
+        height, width = frame.shape[:2]
+        step = max(1, int(math.sqrt(height * width / _GLANCE)))
+        seen = glance(frame, step, _TISSUE_BELOW_L, _LEAST)
+        if seen is None:
+            return None
+        own = self.palette
+        return math.dist((*own.mean, *own.std), (*seen[0], *seen[1]))

@@ -27,7 +27,7 @@ class Drift:
     Parameters
     ----------
     every_s
-        Live frames that follow faster than this are taken to be like the one before: a look costs 0.1 ms.
+        Live frames that follow faster than this are taken to be like the one before: a look costs 0.02 ms.
     """
 
     def __init__(self, every_s: float = 0.0) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stainstream.color.glance import glance
 from stainstream.color.histogram import ColorCounts
 from stainstream.color.lut import quantize
 from stainstream.color.spaces import lab_to_rgb, rgb_to_lab
@@ -90,3 +91,13 @@ def test_other_scanners_are_farther_away_than_ones_own(shared: Path) -> None:
     own, others = survey.drift(tile(shared, 2, 3)), [survey.drift(tile(shared, centre)) for centre in (0, 1, 3, 4)]
     assert own is not None
     assert all(other is not None and other > own for other in others)
+
+
+@pytest.mark.parametrize("image", [demo(0, 0), demo(2, 3)[::-1, ::2], *LOW_TISSUE.values()])
+def test_a_glance_sees_what_a_look_sees(image: RGB8) -> None:
+    frame = image.view()
+    frame.flags.writeable = False
+    seen, palette = glance(frame, 16, 80.0, 0.01), Palette.of(np.ascontiguousarray(frame[8::16, 8::16]), 1 << 30)
+    assert (seen is None) == (palette is None)
+    if seen is not None and palette is not None:
+        assert np.abs(np.subtract(seen, (palette.mean, palette.std))).max() < 0.01
