@@ -76,13 +76,6 @@ def _range(value: object) -> bool:
     return not cause or _text(_CAUSE)(cause[0])
 
 
-def _slots(value: object) -> bool:
-    """``[[generation, slot], ...]``."""
-    return isinstance(value, list) and all(
-        isinstance(each, list) and len(each) == 2 and all(map(_count, each)) for each in value
-    )
-
-
 _PLACE = {"series": _text(_NAME), "seq": _count, "base": _count}
 _WHO = {"name": _text(_NAME), "session": _text(_NAME)}
 _FIELDS: dict[str, dict[str, Callable[[object], bool]]] = {
@@ -94,8 +87,7 @@ _FIELDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "refused": {"reason": _text(_CAUSE)},
     "hello": _WHO | {"role": ("worker", "subscriber", "live").__contains__},
     "ready": {},
-    "slot": {"session": _text(_NAME)}
-    | dict.fromkeys(("pid", "file", "generation", "slot", "offset", "size", "skipped"), _count),
-    "free": {"session": _text(_NAME), "slots": _slots},
+    "bye": {},
+    "board": {"session": _text(_NAME)} | dict.fromkeys(("pid", "file", "seat"), _count),
     "ack": {"tiles": _settled},
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from stainstream.config import Settings
-from stainstream.frame import Frame
+from stainstream.frame import RGB8, Frame
 from stainstream.receipt import Note
 from stainstream.resource import Resource
 
@@ -43,6 +43,21 @@ class Sink(Resource, ABC):
     def wants_raw(self) -> bool:
         """Whether frames shall carry their pixels as they were before, too; asked for every frame."""
         return False
+
+    @property
+    def prompt(self) -> bool:
+        """Whether it takes a frame in less time than handing the frame to another thread costs."""
+        return False
+
+    def lend(self, height: int, width: int) -> RGB8 | None:  # noqa: ARG002 - for those that override it
+        """Memory to normalize a frame into that it then takes without a copy; None if it has none at the moment.
+
+        Returns
+        -------
+        uint8 (height, width, 3), C-contiguous, of undefined contents. It is given back by giving a frame of it to
+        `write` or `submit`, or when nobody refers to it any more.
+        """
+        return None
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ import msgspec
 from stainstream.config import Settings
 from stainstream.errors import SinkError, WireError
 from stainstream.feed.ring import RingWriter
-from stainstream.frame import Frame
+from stainstream.frame import RGB8, Frame
 from stainstream.wire.native import Native
 
 from .base import Sink
@@ -46,6 +46,15 @@ class Ring(Sink):
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close(0.0 if self.stopping.is_set() else self.options.linger)
+
+    @property
+    def prompt(self) -> bool:
+        return True
+
+    def lend(self, height: int, width: int) -> RGB8 | None:
+        writer = self._writer
+        room = None if writer is None else writer.lend(3 * height * width)
+        return None if room is None else room.reshape(height, width, 3)
 
     def write(self, frame: Frame) -> None:
         asked, writer = f"cannot write frame {frame.seq} to {self.target}", self._writer

@@ -2,9 +2,9 @@
 
 from stainstream.registry import Plugin, Table
 
-from .base import Source
+from .base import Feed, Source
 
-__all__ = ["TABLE", "Source"]
+__all__ = ["TABLE", "Feed", "Source"]
 
 TABLE: Table[Source] = Table(
     "source",

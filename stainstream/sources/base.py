@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from stainstream.config import Settings
+from stainstream.errors import SourceError
 from stainstream.frame import Frame
 from stainstream.receipt import Note
 from stainstream.resource import Resource
 
-__all__ = ["Source"]
+_WAIT_S = 0.1
+
+__all__ = ["Feed", "Source"]
 
 
 class Source(Resource, ABC):
@@ -64,3 +67,26 @@ class Source(Resource, ABC):
     def stop(self) -> None:
         """Make the iteration end soon; from any thread, also a signal handler's."""
         self.stopping.set()
+
+
+class Feed(Source):
+    """A source that frames come to by themselves, of which it says at once whether there is one."""
+
+    @abstractmethod
+    def take(self, timeout: float) -> Frame | None:
+        """The next frame; None if there was none within `timeout` seconds, at most 0.1, or if it is stopped or closed.
+
+        Raises
+        ------
+        SourceError
+            If the feed is gone for good.
+        """
+
+    def __iter__(self) -> Iterator[Frame]:
+        if not self.is_open:
+            raise SourceError(f"cannot read {self.target}", "it is not open")
+        while self.is_open and not self.stopping.is_set():
+            frame = self.take(_WAIT_S)
+            if frame is not None:
+                yield frame
+                del frame  # whoever lent its pixels has them back as soon as nobody else refers to them

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
 
 from stainstream.config import Settings
-from stainstream.errors import SourceError, WireError
+from stainstream.errors import WireError
 from stainstream.feed.ring import RingReader
 from stainstream.frame import Frame
 from stainstream.wire.base import MAX_FRAME_BYTES
 from stainstream.wire.native import Native
 
-from .base import Source
+from .base import Feed
 
 __all__ = ["Ring"]
 
-_WAIT_S = 0.1
 
-
-class Ring(Source):
+class Ring(Feed):
     """Frames from ``shm://NAME``, where a sink of another process writes them; read where they lie."""
 
     class Options(Settings, frozen=True, kw_only=True):
@@ -53,20 +50,14 @@ class Ring(Source):
         if reader is not None:
             reader.close()
 
-    def __iter__(self) -> Iterator[Frame]:
-        if not self.is_open:
-            raise SourceError(f"cannot read {self.target}", "it is not open")
-        while not self.stopping.is_set() and (reader := self._reader) is not None:
-            body = reader.take(_WAIT_S)
-            if body is None:
-                continue
-            try:
-                frame = self._codec.decode(body)
-            except WireError as error:
-                self.rejected[error.cause] += 1
-                reader.link.reject(error.cause, error)
-                continue
-            del body
-            if frame is not None:
-                yield frame
-            del frame  # its slot is free as soon as nobody else refers to it
+    def take(self, timeout: float) -> Frame | None:
+        reader = self._reader
+        body = None if reader is None or self.stopping.is_set() else reader.take(timeout)
+        if reader is None or body is None:
+            return None
+        try:
+            return self._codec.decode(body)
+        except WireError as error:
+            self.rejected[error.cause] += 1
+            reader.link.reject(error.cause, error)
+            return None

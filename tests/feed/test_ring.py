@@ -144,3 +144,42 @@ def test_what_a_closed_reader_still_refers_to_is_free_later(name: str) -> None:
             del kept
             assert next(iter(source)).seq == 2
             waiting.join()
+
+
+def test_a_frame_is_written_where_it_is_read(name: str) -> None:
+    with open_sink(f"{name}?delivery=lossless&slots=2") as sink, open_source(f"{name}?delivery=lossless") as source:
+        frames = iter(source)
+        for seq in range(20):
+            room = sink.lend(8, 8)
+            assert room is not None
+            room[...] = seq
+            sink.write(Frame(room, PixelFormat.RGB8, seq))
+            del room
+            taken = next(frames)
+            assert (taken.image == seq).all()
+            del taken
+
+
+def test_what_was_lent_and_not_given_is_free_again(name: str) -> None:
+    with open_sink(f"{name}?slots=2") as sink:
+        one, other = sink.lend(8, 8), sink.lend(8, 8)
+        assert one is not None
+        assert other is not None
+        assert sink.lend(8, 8) is None
+        del other
+        assert sink.lend(8, 8) is not None
+        view = one[1:]
+        del one
+        assert not np.shares_memory(view, sink.lend(8, 8))
+        assert sink.lend(8, 8) is not None
+
+
+def test_a_reader_that_closes_gives_back_what_it_was_told_of(name: str) -> None:
+    with open_sink(f"{name}?delivery=lossless&slots=3") as sink:
+        for turn in range(70):
+            with open_source(f"{name}?delivery=lossless") as source:
+                sink.write(frame(turn))  # waits for the reader, and is not looked at
+            assert source.rejected == {}
+        with open_source(f"{name}?delivery=lossless") as source:
+            sink.write(frame(7))
+            assert next(iter(source)).seq == 7
