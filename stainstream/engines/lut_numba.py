@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,12 @@ from stainstream.frame import RGB8
 
 from . import kernels
 from .base import Artifact, Engine
+from .helper import Helper
 
 __all__ = ["LutNumba"]
 
 _CELLS = "cells 1"  # part of the cache's key: to be raised when the order changes
+_LEAST = 1 << 16  # pixels of a frame that another thread is worth while for
 _SPLIT = 1 << 19  # pixels; handing a part of a smaller frame to another thread costs more than it brings
 
 
@@ -48,6 +51,7 @@ class LutNumba(Engine):
         self._address = 0
         self._kernel: Callable[[int, int, int, int], None] = kernels.gather
         self._pool: ThreadPoolExecutor | None = None
+        self._helper: Helper | None = None
 
     @classmethod
     def incompatible(cls, artifact: Artifact) -> str | None:
@@ -64,6 +68,7 @@ class LutNumba(Engine):
         self._kernel = min(kernels.KERNELS, key=self._time)
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads - 1, "lut_numba")
+            self._helper = Helper("lut_numba")
 
     def _ordered(self) -> NDArray[np.uint32]:
         linear, cells = np.ascontiguousarray(self._lut.table), np.empty(COLORS, np.uint32)
@@ -78,6 +83,13 @@ class LutNumba(Engine):
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.close()
+
+    @property
+    def depth(self) -> int:
+        return 1 if self.threads == 1 else 2
 
     def _time(self, kernel: Callable[[int, int, int, int], None]) -> float:
         """Best of five runs over smooth colors, in seconds; the whole choice takes about a millisecond."""
@@ -90,6 +102,12 @@ class LutNumba(Engine):
             kernel(image.ctypes.data, out.ctypes.data, self._address, len(image))
             best = min(best, time.perf_counter() - start)
         return best
+
+    def _start(self, rgb: RGB8, out: RGB8) -> Callable[[], None]:
+        helper, pixels = self._helper, rgb.size // 3
+        if helper is None or not _LEAST <= pixels < 2 * _SPLIT:
+            return super()._start(rgb, out)
+        return helper.begin(partial(self._part, rgb, out, 0, pixels))
 
     def _run(self, rgb: RGB8, out: RGB8) -> None:
         pool, pixels = self._pool, rgb.size // 3

@@ -12,7 +12,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from stainstream.delivery import unwatch
-from stainstream.endpoint import Socket, attach, detach
+from stainstream.endpoint import Socket, attach, detach, in_message
 from stainstream.errors import SinkError, SourceError, WireError
 from stainstream.security import Curve
 
@@ -135,8 +135,9 @@ class Link:
         """Send a message, without waiting; False if the peer is gone, who is then still to be dropped."""
         if self._socket is None:
             return False
+        message = [*parts[:-1], in_message(parts[-1])]
         try:
-            self._socket.send_multipart((route, *parts) if self.bound else parts, zmq.DONTWAIT, copy=False)
+            self._socket.send_multipart([route, *message] if self.bound else message, zmq.DONTWAIT, copy=False)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise

@@ -12,7 +12,7 @@ import zmq
 
 from stainstream.compression import ENCODINGS
 from stainstream.config import Settings
-from stainstream.endpoint import Socket, attach, detach
+from stainstream.endpoint import Socket, attach, detach, in_message
 from stainstream.errors import SinkError, WireError
 from stainstream.feed.live import Newest
 from stainstream.feed.publisher import Publisher
@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 _KINDS = {"pub": zmq.PUB, "push": zmq.PUSH}
 _ENCODINGS = {"stainstream": ("", *ENCODINGS), "imagezmq": ("", "jpeg"), "netgear": ("", "jpeg")}
 _SLICE_MS = 100  # after which a send that waits looks whether it shall give up
+_NEAR_SNDBUF = 1 << 20  # of a Unix socket: about one frame, where the system's default is a fourth of one
 _LIVE_SNDBUF = 1 << 20  # what is published shall not pile up in the system: about one frame
 
 
@@ -118,6 +119,10 @@ class ZeroMQ(Sink):
         """Where the open socket is bound or connected to, without ``zmq+``."""
 
     @property
+    def prompt(self) -> bool:
+        return True
+
+    @property
     def unsettled(self) -> int:
         """Frames that are kept until the subscriber has accepted them."""
         return 0 if self._publisher is None else self._publisher.sender.unsettled
@@ -151,6 +156,8 @@ class ZeroMQ(Sink):
             options[zmq.SNDBUF] = _LIVE_SNDBUF
         else:
             options[zmq.IMMEDIATE] = 1  # or frames would wait for a consumer that is not there
+            if self.target.lower().startswith(("ipc:", "zmq+ipc:")):
+                options[zmq.SNDBUF] = _NEAR_SNDBUF
         self._socket = attach(
             _KINDS[self._pattern], self.target, self.options.bind, options, SinkError, curve=self._curve
         )
@@ -229,7 +236,7 @@ class ZeroMQ(Sink):
                 raise SinkError(asked, "it is not open")
             while True:
                 try:
-                    self._socket.send_multipart(parts, copy=False)
+                    self._socket.send_multipart([*parts[:-1], in_message(parts[-1])], copy=False)
                 except zmq.Again as error:
                     if self.stopping.is_set() or not self.is_open:
                         raise SinkError(asked, "no consumer took it") from error

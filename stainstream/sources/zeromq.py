@@ -7,7 +7,6 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -24,7 +23,7 @@ from stainstream.security import Curve
 from stainstream.wire import TABLE
 from stainstream.wire.base import MAX_FRAME_BYTES, UNNUMBERED, Buffer, Codec
 
-from .base import Source
+from .base import Feed
 from .inlet import Inlet
 from .rate import RateLimit
 
@@ -42,7 +41,7 @@ _BESIDE_IMAGE = 64 << 10  # bytes that a message's part may have beyond those of
 _LIVE_RCVBUF = 1 << 20  # a live feed shall not pile up in the system: about one frame
 
 
-class ZeroMQ(Source):
+class ZeroMQ(Feed):
     """Frames from ``zmq+tcp://host:port``, ``zmq+ipc://path`` or ``zmq+inproc://name``, in a named wire format.
 
     Malformed messages are counted in `rejected` and logged, once a second at most. Gaps in the feed's own numbering add
@@ -104,6 +103,7 @@ class ZeroMQ(Source):
         self._counter = itertools.count()
         self._last: tuple[object, int] | None = None
         self._rejected_since = 0
+        self._silent_s = float("inf")
         self._complained_s, self._unsaid = float("-inf"), 0
         self.address = ""
         """Where the open socket is bound or connected to, without ``zmq+``."""
@@ -122,7 +122,7 @@ class ZeroMQ(Source):
         return 0 if self._inlet is None else self._inlet.in_hand
 
     def _open(self) -> None:
-        self._last = None
+        self._last, self._silent_s = None, time.monotonic() + _SILENCE_S
         options, name = self.options, self.options.name or platform.node() or "stainstream"
         bind = self._pattern == "rep" if options.bind is None else options.bind
         if self.keeps:
@@ -169,57 +169,55 @@ class ZeroMQ(Source):
             if opened is not None:
                 detach(opened)
 
-    def __iter__(self) -> Iterator[Frame]:
-        if not self.is_open:
-            raise SourceError(f"cannot read {self.target}", "it is not open")
-        for parts, receipt in self._messages():
-            try:
-                self._limit.check()
-                frame = self._codec.decode(parts)
-                if receipt is not None and frame is None:
-                    raise WireError("no frame", "a tile's message must be one")
-            except WireError as error:
-                self._reject(error)
-                if receipt is not None:
-                    receipt.refuse(error.cause)
-                continue
-            if frame is not None:
-                yield (
-                    self._numbered(frame) if receipt is None else replace(frame, seq=receipt.sequence, receipt=receipt)
-                )
+    def take(self, timeout: float) -> Frame | None:
+        if self.stopping.is_set():
+            return None
+        message = self._next(timeout)
+        if message is None:
+            self._wonder()
+            return None
+        self._silent_s = float("inf")
+        parts, receipt = message
+        try:
+            self._limit.check()
+            frame = self._codec.decode(parts)
+            if receipt is not None and frame is None:
+                raise WireError("no frame", "a tile's message must be one")
+        except WireError as error:
+            self._reject(error)
+            if receipt is not None:
+                receipt.refuse(error.cause)
+            return None
+        if frame is None:
+            return None
+        return self._numbered(frame) if receipt is None else replace(frame, seq=receipt.sequence, receipt=receipt)
 
-    def _messages(self) -> Iterator[Message]:
-        """Messages until `stop` or `close`."""
-        patience = time.monotonic() + _SILENCE_S
-        while self.is_open and not self.stopping.is_set():
-            message = self._next()
-            if message is not None:
-                patience = float("inf")
-                yield message
-            elif time.monotonic() > patience:
-                patience = float("inf")
-                _log.warning(
-                    "%s is silent: is it on, and does %s fit how it sends?",
-                    self.target,
-                    f"delivery={self.options.delivery}" if self.options.delivery else f"pattern={self._pattern}",
-                )
+    def _wonder(self) -> None:
+        """Remark, once, upon a feed that has not sent anything yet."""
+        if time.monotonic() > self._silent_s:
+            self._silent_s = float("inf")
+            _log.warning(
+                "%s is silent: is it on, and does %s fit how it sends?",
+                self.target,
+                f"delivery={self.options.delivery}" if self.options.delivery else f"pattern={self._pattern}",
+            )
 
-    def _next(self) -> Message | None:
-        """The next message, if there is one within a moment."""
+    def _next(self, timeout: float) -> Message | None:
+        """The next message, if there is one in time."""
         if (inlet := self._inlet) is not None:
-            tile = inlet.take(_WAIT_MS / 1e3)
+            tile = inlet.take(timeout)
             return None if tile is None else (list(tile[0]), tile[1])
         if (wanting := self._wanting) is not None:
-            body = wanting.take(_WAIT_MS / 1e3)
+            body = wanting.take(timeout)
             return None if body is None else (list(body), None)
         with self._receiving:  # as long as the socket is used, and no longer
-            parts = [] if self._socket is None else self._received(self._socket)
+            parts = [] if self._socket is None else self._received(self._socket, timeout)
         return (parts, None) if parts else None
 
-    def _received(self, opened: Socket) -> list[Buffer]:
-        """The parts of the next message, still in ZeroMQ's own memory; none if there was no message for a while."""
+    def _received(self, opened: Socket, timeout: float) -> list[Buffer]:
+        """The parts of the next message, still in ZeroMQ's own memory; none if there was no message in time."""
         try:
-            part = opened.recv(copy=False)
+            part = opened.recv(0 if timeout else zmq.DONTWAIT, copy=False)
             parts: list[Buffer] = [self._view(part)]
             while part.more:
                 part = opened.recv(copy=False)

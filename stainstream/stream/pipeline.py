@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 from stainstream.color.convert import to_rgb8
 from stainstream.engines import Engine
 from stainstream.errors import EngineError, FrameError, SinkError, UsageError
-from stainstream.frame import Frame, PixelFormat
+from stainstream.frame import RGB8, Frame, PixelFormat
 from stainstream.receipt import Note, Receipt
 from stainstream.report import Report
 from stainstream.resource import Resource
 from stainstream.sinks import Sink
-from stainstream.sources import Source
+from stainstream.sources import Feed, Source
 
 from .ledger import Ledger
 from .mailbox import Mailbox, Policy
@@ -29,13 +29,15 @@ from .watch import Watcher
 
 __all__ = ["Pipeline"]
 
-Begun: TypeAlias = deque[tuple[Receipt | None, Callable[[], Frame]]]
+Begun: TypeAlias = deque[tuple[Receipt | None, bool, Callable[[], Frame]]]
+"""What is under way in an engine: whom to tell, whether a sink lent the memory it goes to, and how to have it."""
 
 _log = logging.getLogger(__name__)
 
 _DRAIN_S = 1.0  # how long frames under way may still take to arrive after the stream was stopped
 _GRACE_S = 0.4  # how long a thread may take to notice that it must give up
 _COMPLAIN_EVERY_S = 1.0
+_WAIT_S = 0.1
 
 
 class Pipeline:
@@ -94,6 +96,13 @@ class Pipeline:
         # Frames that wait, those that the engine and each sink have in hand, and some that ZeroMQ is still sending.
         # Twice, since some want the raw pixels, too, or the engine wants both in memory of its own kind.
         self._pool = Pool(2 * (len(sinks) * (capacity + 1) + 10), engine.buffer if engine is not None else None)
+        # Where neither end keeps frames waiting for long, handing them from thread to thread is all that is saved.
+        self._direct = (
+            policy == "lossless"
+            and engine is not None
+            and isinstance(source, Feed)
+            and all(sink.prompt for sink in sinks.values())
+        )
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         self._complaints: dict[str, tuple[float, int]] = {}
@@ -153,9 +162,10 @@ class Pipeline:
             }.items():
                 part.open()
                 stack.callback(self._release, part, threads[name])
-            for thread in threads.values():
+            running = list(dict.fromkeys(threads.values()))
+            for thread in running:
                 thread.start()
-            self._watch(list(threads.values()), tick, every)
+            self._watch(running, tick, every)
         if not any(thread.is_alive() for thread in threads.values()):
             self._ledger.abandon("not accepted")
         if self._error is not None:
@@ -164,6 +174,9 @@ class Pipeline:
 
     def _threads(self) -> dict[str, threading.Thread]:
         """What is to run at the same time, by name, not yet started."""
+        if self._direct:
+            thread = threading.Thread(target=self._guard, args=(self._pass_through,), name="capture", daemon=True)
+            return dict.fromkeys(("capture", *(f"sink {name}" for name in self.sinks)), thread)
         jobs: list[tuple[str, Callable[[], None]]] = [("capture", self._capture)]
         jobs += [("normalize", self._normalize)] if self.engine is not None else []
         jobs += [(f"sink {name}", partial(self._deliver, name)) for name in self.sinks]
@@ -235,30 +248,62 @@ class Pipeline:
             if self.engine is None:
                 self._close_outboxes()
 
+    def _pass_through(self) -> None:
+        """Capture, normalize and deliver on one thread."""
+        assert isinstance(self.source, Feed)
+        begun, captured = Begun(), 0
+        try:
+            while self.source.is_open and not self._stopped.is_set() and not 0 < self._frames <= captured:
+                frame = self.source.take(0.0 if begun else _WAIT_S)
+                if frame is not None:
+                    captured += 1
+                    self._ledger.capture()
+                    if frame.receipt is not None:
+                        frame.receipt.expect(len(self.sinks))
+                    self._begin(begun, frame)
+                    del frame  # a feed's slot is free as soon as nobody refers to its pixels
+                    while begun and (len(begun) >= self._depth or self._next_user.locked()):
+                        self._arrive(begun)
+                elif begun:
+                    self._arrive(begun)
+        finally:
+            while begun:
+                self._arrive(begun)
+            for name in self.sinks:
+                self._finish(name)
+
+    @property
+    def _depth(self) -> int:
+        return 1 if self.engine is None else self.engine.depth
+
     def _normalize(self) -> None:
         begun: Begun = deque()
         try:
             while (frame := self._next(begun)) is not None:
-                if not begun:
-                    with self._next_user:  # whoever waits to swap the engine goes first
-                        self._engine_in_use.acquire()
-                try:
-                    begun.append((frame.receipt, self._begun(frame)))
-                except (FrameError, EngineError) as error:
-                    self._refuse(error, frame.receipt)
-                finally:
-                    if not begun:
-                        self._engine_in_use.release()
+                self._begin(begun, frame)
         finally:
             while begun:
                 self._arrive(begun)
             self._close_outboxes()
 
+    def _begin(self, begun: Begun, frame: Frame) -> None:
+        """Begin to normalize a frame; the engine is in use as long as one is begun."""
+        if not begun:
+            with self._next_user:  # whoever waits to swap the engine goes first
+                self._engine_in_use.acquire()
+        try:
+            begun.append((frame.receipt, *self._begun(frame, begun)))
+        except (FrameError, EngineError) as error:
+            self._refuse(error, frame.receipt)
+        finally:
+            if not begun:
+                self._engine_in_use.release()
+
     def _next(self, begun: Begun) -> Frame | None:
         """The frame to begin next; while none waits, or somebody waits for the engine, those begun arrive."""
         while begun:
             engine = self.engine
-            if engine is not None and len(begun) < engine.depth and not self._next_user.locked():
+            if engine is not None and len(begun) < self._depth and not self._next_user.locked():
                 frame = self._inbox.poll()
                 if frame is not None:
                     return frame
@@ -267,7 +312,7 @@ class Pipeline:
 
     def _arrive(self, begun: Begun) -> None:
         """Let the oldest frame arrive, and be delivered."""
-        receipt, finish = begun.popleft()
+        receipt, _, finish = begun.popleft()
         try:
             self._give(finish())
         except (FrameError, EngineError) as error:
@@ -279,7 +324,7 @@ class Pipeline:
     def _pass_on(self, frame: Frame) -> None:
         """Give a frame to every sink as it is."""
         try:
-            self._give(self._begun(frame)())
+            self._give(self._begun(frame)[1]())
         except FrameError as error:
             self._refuse(error, frame.receipt)
 
@@ -291,6 +336,10 @@ class Pipeline:
         self._complain("rejected frame", error)
 
     def _give(self, done: Frame) -> None:
+        if self._direct:
+            for name in self.sinks:
+                self._submit(name, done)
+            return
         for name, outbox in self._outboxes.items():
             if (gone := outbox.put(done)) is not None:
                 self._ledger.drop("stopped" if gone is done else "sink busy", name)
@@ -299,7 +348,7 @@ class Pipeline:
         for outbox in self._outboxes.values():
             outbox.close()
 
-    def _begun(self, frame: Frame) -> Callable[[], Frame]:
+    def _begun(self, frame: Frame, before: Begun | None = None) -> tuple[bool, Callable[[], Frame]]:
         """Begin to normalize a frame; what this gives returns when it has arrived, with the frame."""
         height, width = frame.height, frame.width
         flags, plain = frame.image.flags, frame.format is PixelFormat.RGB8 and frame.image.flags.c_contiguous
@@ -311,30 +360,50 @@ class Pipeline:
         engine, meta = self.engine, self._meta
         if engine is None:
             about = {**frame.meta, **seen, **meta}
-            return lambda: Frame(rgb, PixelFormat.RGB8, frame.seq, frame.captured_ns, about, raw, frame.receipt)
+            return False, lambda: Frame(rgb, PixelFormat.RGB8, frame.seq, frame.captured_ns, about, raw, frame.receipt)
         # A writeable image is ours to overwrite.
         ours = raw is None and (not plain or flags.carray) and not engine.pins
-        finish = engine.submit(rgb, rgb if ours else self._pool.take(height, width))
+        lent = self._lent(engine, height, width, before)
+        target = lent if lent is not None else rgb if ours else self._pool.take(height, width)
+        finish = engine.submit(rgb, target)
 
         def arrived() -> Frame:
             out = finish()
             about = {**frame.meta, **seen, **_made(meta, engine)}
             return Frame(out, PixelFormat.RGB8, frame.seq, frame.captured_ns, about, raw, frame.receipt)
 
-        return arrived
+        return lent is not None, arrived
+
+    def _lent(self, engine: Engine, height: int, width: int, before: Begun | None) -> RGB8 | None:
+        """Memory of the only sink's own, if it has some.
+
+        None while a frame is begun that has none: it will need some when it arrives, and might wait for this one's.
+        """
+        if not self._direct or len(self.sinks) != 1 or engine.pins or before is None:
+            return None
+        if not all(lent for _, lent, _ in before):
+            return None
+        (sink,) = self.sinks.values()
+        return sink.lend(height, width)
 
     def _deliver(self, name: str) -> None:
-        sink, outbox = self.sinks[name], self._outboxes[name]
-        while (frame := outbox.get()) is not None:
-            try:
-                sink.submit(frame, partial(self._done, name, frame.captured_ns, frame.receipt))
-            except SinkError as error:
-                self._ledger.drop("stopped" if sink.stopping.is_set() else "sink failed", name)
-                self._complain("lost frame", error)
-                if self._policy == "lossless" and not sink.stopping.is_set():
-                    self._fail(error)
+        while (frame := self._outboxes[name].get()) is not None:
+            self._submit(name, frame)
+        self._finish(name)
+
+    def _submit(self, name: str, frame: Frame) -> None:
+        sink = self.sinks[name]
         try:
-            sink.finish(ended=not self._stopped.is_set())
+            sink.submit(frame, partial(self._done, name, frame.captured_ns, frame.receipt))
+        except SinkError as error:
+            self._ledger.drop("stopped" if sink.stopping.is_set() else "sink failed", name)
+            self._complain("lost frame", error)
+            if self._policy == "lossless" and not sink.stopping.is_set():
+                self._fail(error)
+
+    def _finish(self, name: str) -> None:
+        try:
+            self.sinks[name].finish(ended=not self._stopped.is_set())
         except SinkError as error:
             self._complain("lost frame", error)
 
