@@ -63,7 +63,7 @@ def main() -> None:
     network = fit(given, wanted)
     card = Card(
         name="he-reinhard",
-        method="StainNet, fitted to a Reinhard map (no StainGAN teacher yet)",
+        method="StainNet, fitted to a Reinhard map",
         stain="H&E",
         source="CAMELYON17 centre 2 (NanoZoomer XR)",
         target="CAMELYON17 centre 4 (Philips UFS)",
@@ -71,11 +71,10 @@ def main() -> None:
         license="Apache-2.0",
         digest="",
         authors=["stainstream developers"],
-        default=True,
         created=datetime.now(UTC).date().isoformat(),
         command="python engines/make_he_reinhard.py camelyon17/centre_2 camelyon17/centre_4",
-        notes="A stand-in until a student of a StainGAN teacher is trained: it knows one scanner only. "
-        "Its target is the Reinhard map (mean and spread in L*a*b* of the tissue), with light gray glass kept.",
+        notes="It knows one scanner only. Its target is the Reinhard map (mean and "
+        "spread in L*a*b* of the tissue), with light gray glass kept.",
     )
     card = msgspec.structs.replace(card, survey=of(source, card.source, "CC0-1.0"))
     model = export(network, FOLDER, card)
