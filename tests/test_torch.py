@@ -80,7 +80,7 @@ def test_datasets_keep_what_is_not_the_image(normalize: Normalize) -> None:
 
 
 class _Mapped:
-    """Tiles, with what the worker that gives them holds of the table: kB shared and kB of its own."""
+    """Tiles, with what the worker that gives them holds of the table: kB that are copies of its own."""
 
     def __init__(self, normalize: Normalize) -> None:
         self._tiles, self._normalize = tiles(), normalize
@@ -92,8 +92,8 @@ class _Mapped:
         self._normalize(self._tiles[index])
         maps = Path("/proc/self/smaps").read_text().split("VmFlags")
         mine = [block for block in maps if re.search(r"tables/\w+\.lut", block)]
-        dirty = sum(int(re.findall(r"Private_Dirty: +(\d+) kB", block)[0]) for block in mine)
-        return torch.from_numpy(self._tiles[index]).permute(2, 0, 1), os.getpid(), dirty if mine else -1
+        copied = sum(int(re.findall(r"Anonymous: +(\d+) kB", block)[0]) for block in mine)
+        return torch.from_numpy(self._tiles[index]).permute(2, 0, 1), os.getpid(), copied if mine else -1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and forks")
@@ -102,8 +102,8 @@ def test_workers_of_a_loader_share_one_table(normalize: Normalize) -> None:
     apart = pickle.loads(pickle.dumps(normalize))  # not loaded: each worker opens it itself
     data = Normalized(_Mapped(apart), apart)
     loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="fork")
-    found, processes, dirty = zip(*loader, strict=True)
+    found, processes, copied = zip(*loader, strict=True)
     images = torch.cat(found).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(images, np.stack(expected()))
     assert len(set(torch.cat(processes).tolist())) == 2
-    assert set(torch.cat(dirty).tolist()) == {0}
+    assert set(torch.cat(copied).tolist()) == {0}

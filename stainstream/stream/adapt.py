@@ -162,11 +162,10 @@ class Adapter(Resource):
             _log.debug("statistics are held: %s", error)
             self._state = "held" if self._goal else "waiting"
             return
-        self._state = "following"
-        if not self._seconds and self._estimate.frames >= _ENOUGH:
-            self._state = "frozen"
-        if self._goal is None or self._state == "frozen" or self._moved(self._goal.fitted, fitted):
+        state = "frozen" if not self._seconds and self._estimate.frames >= _ENOUGH else "following"
+        if self._goal is None or state == "frozen" or self._moved(self._goal.fitted, fitted):
             self._aim(fitted)
+        self._state = state  # once there is a goal that it speaks of
 
     def _aim(self, fitted: Fitted[Any]) -> None:
         first = self._goal is None

@@ -365,7 +365,7 @@ except KeyboardInterrupt:
     assert owner.stdout is not None
     capture = psutil.Process(int(owner.stdout.readline()))
     os.killpg(owner.pid, signal.SIGINT)
-    output, errors = owner.communicate(timeout=10)
+    output, errors = owner.communicate(timeout=60)
     assert output.endswith(b"interrupted\n")
     assert errors == b""
     assert not capture.is_running()
