@@ -23,6 +23,7 @@ from stainstream.archive.run import plan
 from stainstream.archive.slide import SlideOptions
 from stainstream.archive.store import Place
 from stainstream.errors import MissingExtra, UsageError
+from stainstream.model import find
 from tests.cli.conftest import Command, command
 from tests.slides.made import by_tifffile, by_zarr, content, write
 
@@ -46,7 +47,7 @@ def test_the_command_normalizes_an_archive(command: Command, tmp_path: Path, arc
     line = ("archive", "in", "out", "--to", "ome.zarr", "--tile", 128, "--workers", 2, "--manifest", "csv")
     done = command(*line)
     assert done.returncode == 1, done.stderr
-    assert re.search(r"3 slides, he-reinhard; dashboard: http://\S+:\d+/status", done.stderr)
+    assert re.search(rf"3 slides, {find('default').name}; dashboard: http://\S+:\d+/status", done.stderr)
     assert "quarantined: bad.svs: cannot read " in done.stderr
     assert done.stderr.splitlines()[-1] == "stainstream: 2 complete, 1 quarantined; see out/manifest.csv"
     with ss.load("default", "lut_numpy") as normalize:

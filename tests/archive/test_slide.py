@@ -22,6 +22,7 @@ import stainstream as ss
 from stainstream.archive.part import whole
 from stainstream.archive.slide import Rendering, SlideOptions
 from stainstream.errors import SourceError, UsageError
+from stainstream.model import find
 from stainstream.slides import Slide
 from stainstream.slides.cutoff import cut_off
 from stainstream.slides.opening import open_slide
@@ -114,7 +115,7 @@ def test_ome_zarr_says_what_it_is(slide: Path, tmp_path: Path, normalize: ss.Nor
     scales = [each["coordinateTransformations"][0]["scale"] for each in attributes["ome"]["multiscales"][0]["datasets"]]
     assert scales[0] == [1.0, 0.25, 0.25]
     assert scales[3] == pytest.approx([1.0, 0.25 * 500 / 62, 0.25 * 700 / 87])
-    assert attributes["stainstream"]["model"] == "he-reinhard"
+    assert attributes["stainstream"]["model"] == find("default").name
 
 
 def test_made_twice_it_is_the_same_file(slide: Path, tmp_path: Path, normalize: ss.Normalizer) -> None:
