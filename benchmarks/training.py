@@ -164,7 +164,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("result", type=Path)
     parser.add_argument(
-        "--teacher", type=Path, help="a folder of stainstream train teacher; else that part is left out"
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder of stainstream train teacher; repeat for several",
     )
     parser.add_argument("--epochs", type=int, default=300, help="of the paper's recipe")
     parser.add_argument(
