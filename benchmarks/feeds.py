@@ -1,19 +1,24 @@
 """How fast feeds are, each beside its alternative: ``python benchmarks/feeds.py RESULT.json [SECONDS [TURNS]]``.
 
 Tiles of 512x512 RGB8, tissue. ``hop``: a sender and a receiver, two processes. ``chain``: sender -> ``stainstream run``
-with the default model -> receiver, three processes. Candidates take turns. ``latency``: from the send to the receiver's
-hands, of a chain at 200 tiles a second. ``age``: of the frame that a receiver which needs 50 ms for each has in hand,
-of a feed of 60 a second.
+with the default model -> receiver, three processes; of bare pyzmq a relay that receives, sends and normalizes nothing.
+All processes are started once; the receiver then takes from one after the other for a moment each, in many turns: who
+has no receiver waits and costs nothing, and a machine whose speed drifts treats all alike. Ratios are medians over the
+turns' own ratios. ``latency``: from the send to the receiver's hands, of a chain at 200 tiles a second. ``age``: of the
+frame that a receiver which needs 50 ms for each has in hand, of a feed of 60 a second. It takes three minutes.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,23 @@ from stainstream.benchmark.rows import machine
 
 SIDE = 512
 HWM = 4
+LOSSLESS, ACKNOWLEDGED, LIVE = "delivery=lossless", "delivery=acknowledged", "delivery=live"
+TARGETS = {
+    "shm over ipc, hop": (">=", 2.0),
+    "shm over ipc, chain": (">=", 2.0),
+    "ipc over bare pyzmq, chain": (">=", 0.8),
+    "acknowledged over lossless, chain": (">=", 0.7),
+}
+"""Of the ratios, what is to be reached."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who sends, what runs in between, who receives: kinds, addresses, options of ``stainstream run``."""
+
+    sender: tuple[str, str]
+    middle: tuple[str, ...]
+    receiver: tuple[str, str]
 
 
 def pixels() -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -65,20 +87,35 @@ def send(kind: str, address: str, rate: float) -> None:
     due, seq = time.monotonic(), 0
     while True:
         if rate:
-            due += 1 / rate
+            due = max(due + 1 / rate, time.monotonic() - 1 / rate)  # what was late is not made up for
             time.sleep(max(0.0, due - time.monotonic()))
         give(seq)
         seq += 1
 
 
-def ages(kind: str, address: str, seconds: float, busy_s: float = 0.0) -> tuple[float, list[float]]:
-    """Tiles a second that arrive, and the age of each in ms."""
+def relay(source: str, sink: str) -> None:
+    """The least that any runtime must do (a process of its own)."""
+    from stainstream.stream.memory import keep_large_blocks
+
+    keep_large_blocks()
+    context = zmq.Context()
+    taken, given = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    for socket in (taken, given):
+        socket.set_hwm(HWM)
+    taken.connect(source)
+    given.bind(sink)
+    while True:
+        given.send_multipart(taken.recv_multipart(copy=False), copy=False)
+
+
+def ages(receiver: tuple[str, str], seconds: float, warm_s: float, busy_s: float = 0.0) -> tuple[float, list[float]]:
+    """Tiles a second that arrive, and the age of each in ms; the first `warm_s` seconds do not count."""
     taken: list[float] = []
     start = end = 0.0
-    for sent_ns in _arriving(kind, address):
+    for sent_ns in _arriving(*receiver):
         now = time.monotonic()
         if not end:
-            start = now + 1.0  # warm-up
+            start = now + warm_s
             end = start + seconds
         if now > end:
             break
@@ -102,7 +139,10 @@ def _arriving(kind: str, address: str) -> Any:
         try:
             while True:
                 parts = socket.recv_multipart(copy=False)
-                yield int(parts[0].bytes) if kind == "bare" else json.loads(parts[1].bytes)["sent_ns"]
+                if kind == "bare":
+                    yield int(parts[0].bytes)
+                elif (sent_ns := json.loads(parts[1].bytes).get("sent_ns")) is not None:
+                    yield sent_ns  # what has none says that the feed begins
         finally:
             socket.close()
             context.term()
@@ -120,97 +160,121 @@ def _arriving(kind: str, address: str) -> Any:
                 yield frame.meta["sent_ns"]
 
 
-def turn(
-    sender: tuple[str, str],
-    chain: list[str],
-    receiver: tuple[str, str],
-    rate: float,
-    seconds: float,
-    busy_s: float = 0.0,
-):  # type: ignore[no-untyped-def]
-    """One measurement with processes of its own."""
-    commands = [[sys.executable, __file__, "send", *sender, str(rate)]]
-    if chain:
-        commands.append([sys.executable, "-m", "stainstream", "run", "--threads", "1", *chain])
+@contextmanager
+def running(plans: Mapping[str, Plan], rate: float) -> Iterator[None]:
+    """The senders and runtimes of all plans, each as far as having sent its first tile."""
+    commands = []
+    for plan in plans.values():
+        commands.append([sys.executable, __file__, "send", *plan.sender, str(rate)])
+        if plan.middle[:1] == ("relay",):
+            commands.append([sys.executable, __file__, *plan.middle])
+        elif plan.middle:
+            commands.append([sys.executable, "-m", "stainstream", "run", *plan.middle])
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands]
     try:
-        return ages(*receiver, seconds, busy_s)
+        for plan in plans.values():
+            ages(plan.receiver, 0.1, 0.1)
+        yield
     finally:
         for process in processes:
             process.kill()
             process.wait()
 
 
-def main(file: Path, seconds: float = 5.0, turns: int = 5) -> None:
-    """Measure all and write it down."""
-    name = f"bench-{time.time_ns()}"
-    with tempfile.TemporaryDirectory(prefix="ss") as folder:
-        a, b = f"ipc://{folder}/a", f"ipc://{folder}/b"
-        lossless, shm = "delivery=lossless", f"shm://{name}"
-        hops = {
-            "bare pyzmq, ipc": (("bare", a), [], ("bare", a)),
-            "lossless, ipc": (("sink", f"zmq+{a}?{lossless}"), [], ("source", f"zmq+{a}?{lossless}")),
-            "acknowledged, ipc": (("acknowledged", a), [], ("acknowledged", a)),
-            "lossless, shm": (("sink", f"{shm}?{lossless}"), [], ("source", f"{shm}?{lossless}")),
-        }
-        run = ["--policy", "lossless"]
-        chains = {
-            "lossless, ipc": (
-                ("sink", f"zmq+{a}?{lossless}"),
-                [*run, "--source", f"zmq+{a}?{lossless}", "--sink", f"zmq+{b}?{lossless}"],
-                ("source", f"zmq+{b}?{lossless}"),
-            ),
-            "acknowledged, ipc": (
-                ("acknowledged", a),
-                ["--source", f"zmq+{a}?delivery=acknowledged", "--sink", f"zmq+{b}?delivery=acknowledged"],
-                ("acknowledged", b),
-            ),
-            "lossless, shm": (
-                ("sink", f"{shm}-a?{lossless}"),
-                [*run, "--source", f"{shm}-a?{lossless}", "--sink", f"{shm}-b?{lossless}"],
-                ("source", f"{shm}-b?{lossless}"),
-            ),
-        }
-        rates: dict[str, dict[str, list[float]]] = {"hop": {}, "chain": {}}
-        for _ in range(turns):
-            for bench, candidates in (("hop", hops), ("chain", chains)):
-                for each, plan in candidates.items():
-                    rates[bench].setdefault(each, []).append(turn(*plan, 0, seconds)[0])
-                    print(bench, each, round(rates[bench][each][-1]), flush=True)
-        fps = {
-            bench: {each: round(float(np.median(taken)), 1) for each, taken in row.items()}
-            for bench, row in rates.items()
-        }
-        latency, age = {}, {}
-        for each, plan in chains.items():
-            latency[each] = percentiles(turn(*plan, 200, 2 * seconds)[1])
-        live = f"zmq+{a}?delivery=live"
-        plans = {
-            "live": (("sink", live), ("viewer", a)),
-            "plain PUB/SUB": (("sink", f"zmq+{a}?pattern=pub&hwm=1000&announce=0"), ("subscribed", a)),
-        }
-        for each, (sender, receiver) in plans.items():
-            age[each] = percentiles(turn(sender, [], receiver, 60, 2 * seconds, 0.05)[1])
-    ratios = {
-        "shm over ipc, hop": ratio(fps["hop"], "lossless, shm", "lossless, ipc"),
-        "shm over ipc, chain": ratio(fps["chain"], "lossless, shm", "lossless, ipc"),
-        "ipc over bare pyzmq, hop": ratio(fps["hop"], "lossless, ipc", "bare pyzmq, ipc"),
-        "acknowledged over lossless, hop": ratio(fps["hop"], "acknowledged, ipc", "lossless, ipc"),
-        "acknowledged over lossless, chain": ratio(fps["chain"], "acknowledged, ipc", "lossless, ipc"),
+def plans_in(folder: str, name: str) -> tuple[dict[str, Plan], dict[str, Plan], dict[str, Plan]]:
+    """Hops, chains and live feeds."""
+
+    def ipc(which: str) -> str:
+        return f"ipc://{folder}/{which}"
+
+    def through(source: str, sink: str) -> tuple[str, ...]:
+        return "--source", source, "--sink", sink
+
+    hops = {
+        "bare pyzmq, ipc": Plan(("bare", ipc("h0")), (), ("bare", ipc("h0"))),
+        "lossless, ipc": Plan(("sink", f"zmq+{ipc('h1')}?{LOSSLESS}"), (), ("source", f"zmq+{ipc('h1')}?{LOSSLESS}")),
+        "acknowledged, ipc": Plan(("acknowledged", ipc("h2")), (), ("acknowledged", ipc("h2"))),
+        "lossless, shm": Plan(("sink", f"shm://{name}-h?{LOSSLESS}"), (), ("source", f"shm://{name}-h?{LOSSLESS}")),
     }
-    results = {"seconds": seconds, "turns": turns, "fps": fps, "ratios": ratios, "latency_ms": latency, "age_ms": age}
+    one, two, three, four = (f"zmq+{ipc(f'c{n}')}" for n in range(1, 5))
+    shm = [f"shm://{name}-{which}?{LOSSLESS}" for which in "ab"]
+    chains = {
+        "bare pyzmq, ipc": Plan(("bare", ipc("c5")), ("relay", ipc("c5"), ipc("c6")), ("bare", ipc("c6"))),
+        "lossless, ipc": Plan(
+            ("sink", f"{one}?{LOSSLESS}"),
+            through(f"{one}?{LOSSLESS}", f"{two}?{LOSSLESS}"),
+            ("source", f"{two}?{LOSSLESS}"),
+        ),
+        "lossless, shm": Plan(("sink", shm[0]), through(*shm), ("source", shm[1])),
+        "acknowledged, ipc": Plan(
+            ("acknowledged", three.removeprefix("zmq+")),
+            through(f"{three}?{ACKNOWLEDGED}", f"{four}?{ACKNOWLEDGED}"),
+            ("acknowledged", four.removeprefix("zmq+")),
+        ),
+    }
+    live = {
+        "live": Plan(("sink", f"zmq+{ipc('l1')}?{LIVE}"), (), ("viewer", ipc("l1"))),
+        "plain PUB/SUB": Plan(("sink", f"zmq+{ipc('l2')}?pattern=pub&hwm=1000"), (), ("subscribed", ipc("l2"))),
+    }
+    return hops, chains, live
+
+
+def main(file: Path, seconds: float = 2.0, turns: int = 9) -> None:
+    """Measure all and write it down."""
+    rates: dict[str, dict[str, list[float]]] = {"hop": {}, "chain": {}}
+    latency, age, loads = {}, {}, [os.getloadavg()[0]]
+    with tempfile.TemporaryDirectory(prefix="ss") as folder:
+        hops, chains, live = plans_in(folder, f"bench-{time.time_ns()}")
+        for bench, plans in (("hop", hops), ("chain", chains)):
+            with running(plans, 0):
+                for _ in range(turns):
+                    for each, plan in plans.items():
+                        taken = rates[bench].setdefault(each, [])
+                        taken.append(ages(plan.receiver, seconds / (2 if bench == "hop" else 1), 0.4)[0])
+                        print(bench, each, round(taken[-1]), flush=True)
+                    loads.append(os.getloadavg()[0])
+        with running(chains, 200):
+            for each, plan in chains.items():
+                latency[each] = percentiles(ages(plan.receiver, 4 * seconds, 1.0)[1])
+        for each, plan in live.items():
+            with running({each: plan}, 60):
+                age[each] = percentiles(ages(plan.receiver, 4 * seconds, 1.0, 0.05)[1])
+    ratios = {
+        f"{what}, {bench}": ratio(rates[bench], one, other)
+        for bench in rates
+        for what, one, other in (
+            ("shm over ipc", "lossless, shm", "lossless, ipc"),
+            ("ipc over bare pyzmq", "lossless, ipc", "bare pyzmq, ipc"),
+            ("acknowledged over lossless", "acknowledged, ipc", "lossless, ipc"),
+        )
+    }
+    fps = {bench: {each: quartiles(taken) for each, taken in row.items()} for bench, row in rates.items()}
+    load = {"before": round(loads[0], 2), "most": round(max(loads), 2)}
+    results = {"seconds": seconds, "turns": turns, "load_average": load, "fps": fps, "ratios": ratios}
+    results |= {"reached": reached(ratios, latency, age), "latency_ms": latency, "age_ms": age}
     file.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n")
     print(json.dumps(results, indent=2))
 
 
-def ratio(fps: dict[str, float], one: str, other: str) -> float:
-    """How many times as fast one is."""
-    return round(fps[one] / fps[other], 3)
+def reached(
+    ratios: Mapping[str, Mapping[str, float]], latency: Mapping[str, Any], age: Mapping[str, Any]
+) -> dict[str, bool]:
+    """Which of the aims were."""
+    done = {f"{what} {sign} {goal}": ratios[what]["median"] >= goal for what, (sign, goal) in TARGETS.items()}
+    for each in ("lossless, ipc", "lossless, shm", "acknowledged, ipc"):
+        done[f"latency of {each}: p50 < 3 ms, p99 < 10 ms"] = latency[each]["p50"] < 3 and latency[each]["p99"] < 10
+    return {**done, "age of live frames: p95 < 20 ms": age["live"]["p95"] < 20}
 
 
-def median(taken: list[float]) -> float:
+def ratio(rates: Mapping[str, list[float]], one: str, other: str) -> dict[str, float]:
+    """How many times as fast one is, turn by turn."""
+    return quartiles([a / b for a, b in zip(rates[one], rates[other], strict=True)], 3)
+
+
+def quartiles(taken: list[float], digits: int = 1) -> dict[str, float]:
     """Of the turns."""
-    return round(float(np.median(taken)), 1)
+    found = (float(np.percentile(taken, at)) for at in (50, 25, 75))
+    return {name: round(value, digits) for name, value in zip(("median", "q1", "q3"), found, strict=True)}
 
 
 def percentiles(taken: list[float]) -> dict[str, float]:
@@ -221,5 +285,7 @@ def percentiles(taken: list[float]) -> dict[str, float]:
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    elif sys.argv[1] == "relay":
+        relay(sys.argv[2], sys.argv[3])
     else:
         main(Path(sys.argv[1]), *map(float, sys.argv[2:3]), *map(int, sys.argv[3:4]))

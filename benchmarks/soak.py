@@ -1,6 +1,7 @@
-"""A scanner, a runtime and a consumer for hours: ``python benchmarks/soak.py RESULT.json [HOURS [SIDE]]``.
+"""A scanner, a runtime and a consumer for hours: ``python benchmarks/soak.py RESULT.json [HOURS [SIDE [TILES]]]``.
 
-Acknowledged tiles of SIDExSIDE (64) as fast as they go, in series of 10,000; by default for one hour. Every ten seconds
+Acknowledged tiles of SIDExSIDE (64) as fast as they go, in series of 10,000; by default for one hour, or until
+there were TILES of them: ``RESULT.json 2 16 1000000`` is a million, small ones to save time. Every ten seconds
 a line with resident memory (MiB) and open files of the three, and the tiles that the scanner keeps. In the end the
 counts of all series and of the runtime must add up.
 """
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,12 +27,12 @@ TILES = 10_000
 EVERY_S = 10.0
 
 
-def scan(address: str, seconds: float, side: int) -> None:
+def scan(address: str, seconds: float, side: int, tiles: int) -> None:
     """Send series until the time is over; say how many tiles are kept."""
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    end, said = time.monotonic() + seconds, 0.0
+    end, said, sent = time.monotonic() + seconds, 0.0, 0
     with Publisher(address) as publisher:
-        while time.monotonic() < end:
+        while time.monotonic() < end and (not tiles or sent < tiles):
             series = publisher.begin()
             for _ in range(TILES):
                 series.send(image, copy=False)
@@ -39,12 +41,13 @@ def scan(address: str, seconds: float, side: int) -> None:
                     print(publisher.sender.unsettled, flush=True)
             if not series.end().balanced:
                 sys.exit("the scanner's counts do not add up")
+            sent += TILES
     print("end", flush=True)
 
 
-def main(file: Path, hours: float = 1.0, side: int = 64) -> None:
+def main(file: Path, hours: float = 1.0, side: int = 64, most: int = 0) -> None:
     """Run it and write it down."""
-    samples: list[dict[str, object]] = []
+    samples: list[dict[str, Any]] = []
     tiles = series = unbalanced = 0
     began, due = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory(prefix="ss") as folder:
@@ -52,7 +55,8 @@ def main(file: Path, hours: float = 1.0, side: int = 64) -> None:
         run = [sys.executable, "-m", "stainstream", "run", "--source", f"zmq+{a}?delivery=acknowledged"]
         run += ["--sink", f"zmq+{b}?delivery=acknowledged", "--report", str(report)]
         with (Path(folder) / "depths").open("wb") as depths:
-            scanner = psutil.Popen([sys.executable, __file__, "scan", a, str(hours * 3600), str(side)], stdout=depths)
+            command = [sys.executable, __file__, "scan", a, str(hours * 3600), str(side), str(most)]
+            scanner = psutil.Popen(command, stdout=depths)
         runtime = psutil.Popen(run, stderr=subprocess.DEVNULL)
         parties = {"scanner": scanner, "runtime": runtime, "consumer": psutil.Process()}
         with Subscriber(b, cursor=Path(folder) / "cursor") as subscriber:
@@ -76,6 +80,8 @@ def main(file: Path, hours: float = 1.0, side: int = 64) -> None:
     results = {
         "hours": round((time.monotonic() - began) / 3600, 3),
         "tiles": tiles,
+        "side": side,
+        "mib_more_in_100,000_tiles": {name: _slope(settled, name) for name in parties},
         "series": series,
         "series_whose_counts_do_not_add_up": unbalanced,
         "runtime": {"captured": said["captured"], "delivered": account["delivered"], "dropped_or_rejected": gone},
@@ -88,7 +94,15 @@ def main(file: Path, hours: float = 1.0, side: int = 64) -> None:
     print(json.dumps({key: value for key, value in results.items() if key != "samples"}, indent=2))
 
 
-def _sample(parties: dict[str, psutil.Process], seconds: float, tiles: int, depth: str) -> dict[str, object]:
+def _slope(samples: list[dict[str, Any]], name: str) -> float | None:
+    """By how much memory grows with tiles: a straight line through what was seen."""
+    tiles = [each["tiles"] for each in samples]
+    if len(set(tiles)) < 2:
+        return None
+    return round(float(np.polyfit(tiles, [each["mib"][name] for each in samples], 1)[0]) * 1e5, 2)
+
+
+def _sample(parties: dict[str, psutil.Process], seconds: float, tiles: int, depth: str) -> dict[str, Any]:
     return {
         "s": round(seconds),
         "tiles": tiles,
@@ -100,6 +114,6 @@ def _sample(parties: dict[str, psutil.Process], seconds: float, tiles: int, dept
 
 if __name__ == "__main__":
     if sys.argv[1] == "scan":
-        scan(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+        scan(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     else:
-        main(Path(sys.argv[1]), *map(float, sys.argv[2:3]), *map(int, sys.argv[3:4]))
+        main(Path(sys.argv[1]), *map(float, sys.argv[2:3]), *map(int, sys.argv[3:5]))

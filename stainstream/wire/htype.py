@@ -44,6 +44,7 @@ _LAYOUTS = {
     (_RGB3, 0): "RGB{}_Planar",
 }
 _NUMBERS = {layout: numbers for numbers, layout in _LAYOUTS.items()}
+_OF_FORMAT = {each: _NUMBERS.get(each.value.replace(str(each.bits), "{}"), (None, 0)) for each in PixelFormat}
 
 _Order = Literal["little", "big"]
 _Number = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -76,7 +77,7 @@ def describe(frame: Frame, encoding: str = "") -> dict[str, Any]:
     """What the header says about the payload; it says ``ndattr`` too, with the frame's other attributes kept."""
     return {
         "htype": _HTYPE,
-        "type": frame.format.dtype.name,
+        "type": "uint8" if frame.format.bits == 8 else "uint16",
         "shape": frame.image.shape,
         "frame": frame.seq,
         "endianness": sys.byteorder,
@@ -145,7 +146,7 @@ def _attributes(frame: Frame) -> dict[str, Any]:
     kept = dict(given) if isinstance(given, Mapping) else {}
     kept.pop("ColorMode", None)
     kept.pop("BayerPattern", None)
-    mode, pattern = _NUMBERS.get(frame.format.value.replace(str(frame.format.bits), "{}"), (None, 0))
+    mode, pattern = _OF_FORMAT[frame.format]
     if mode is not None:  # areaDetector has no number for BGR, for one
         kept["ColorMode"] = mode
     if mode == _BAYER:
