@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def peers(target: RGB8) -> tuple[list[Peer], dict[str, str]]:
         try:
             found += [each for each in make(target) if not each[0].endswith("cached")]
         except Exception as error:  # noqa: BLE001 - whatever another package raises is the row's content
-            absent[package] = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+            absent[package] = _said(error)
     return found, absent
 
 
@@ -74,7 +75,7 @@ def _fastest(method: str, frame: RGB8, found: Sequence[Peer], others: Mapping[st
         try:
             times[name] = min(_seconds(normalize, frame) for _ in range(_TIMED))
         except Exception as error:  # noqa: BLE001 - as above
-            absent[name] = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+            absent[name] = _said(error)
             continue
         by[name] = Fastest(name, fit, lambda image, run=normalize: _rgb(run(image)))  # type: ignore[misc]
     if not by:
@@ -117,3 +118,8 @@ def fixed(method: str, trains: Sequence[Field], profile: str = "stream") -> Fitt
     """Fixed statistics of all sources and all targets of other cases."""
     sides = [ColorCounts.gather([each.source for each in trains]), ColorCounts.gather([each.target for each in trains])]
     return TABLE[method].load().fit(sides[0], target=sides[1], profile=profile)
+
+
+def _said(error: Exception) -> str:
+    """What an exception says, in short and without paths of this machine."""
+    return re.sub(r" ?\(?/\S+", "", f"{type(error).__name__}: {error}".splitlines()[0])[:120]
