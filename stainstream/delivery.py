@@ -10,20 +10,36 @@ from __future__ import annotations
 import struct
 import sys
 import time
+import uuid
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-__all__ = ["unwatch", "wait_until_read", "watch"]
+__all__ = ["monitor_of", "unwatch", "wait_until_read", "watch"]
 
 _BEGIN = zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED
 _PAUSE_S = 0.002
+_MONITORS: dict[zmq.Socket[bytes], zmq.Socket[bytes]] = {}
 _SURE = 3  # looks in a row at which nothing is on its way: ZeroMQ's own thread hands over what waits within one
 
 
-def watch(opened: zmq.Socket[bytes]) -> None:
-    """Note a socket's connections from now on, before it is bound or connected."""
-    opened.get_monitor_socket(_BEGIN | zmq.EVENT_DISCONNECTED)
+def watch(opened: zmq.Socket[bytes], events: int = _BEGIN | zmq.EVENT_DISCONNECTED) -> None:
+    """Note what happens to a socket's connections from now on, before it is bound or connected.
+
+    Not by `zmq.Socket.get_monitor_socket`: that one takes 2,000 events. ZeroMQ's own thread waits, and with it all that
+    is sent and received, if a consumer has come back more often while nobody read them.
+    """
+    address = f"inproc://events-{uuid.uuid4().hex}"
+    opened.monitor(address, events)
+    monitor = opened.context.socket(zmq.PAIR)
+    monitor.rcvhwm = 0
+    monitor.connect(address)
+    _MONITORS[opened] = monitor
+
+
+def monitor_of(opened: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """Where a watched socket's events are read."""
+    return _MONITORS[opened]
 
 
 def wait_until_read(opened: zmq.Socket[bytes], seconds: float) -> bool:
@@ -35,7 +51,7 @@ def wait_until_read(opened: zmq.Socket[bytes], seconds: float) -> bool:
     connections: set[int] = set()
     while quiet < _SURE and time.monotonic() < end:
         time.sleep(_PAUSE_S)
-        _note(opened.get_monitor_socket(), connections)
+        _note(monitor_of(opened), connections)
         quiet = 0 if any(map(_unread, connections)) else quiet + 1
     unwatch(opened)
     return quiet == _SURE
@@ -43,8 +59,8 @@ def wait_until_read(opened: zmq.Socket[bytes], seconds: float) -> bool:
 
 def unwatch(opened: zmq.Socket[bytes]) -> None:
     """Watch a watched socket no more, before it is closed: its context would wait for the monitor forever."""
-    opened.get_monitor_socket().close(linger=0)
-    opened.disable_monitor()
+    opened.disable_monitor()  # first: ZeroMQ's own thread would wait forever to tell of something that nobody reads
+    _MONITORS.pop(opened).close(linger=0)
 
 
 def _note(monitor: zmq.Socket[bytes], connections: set[int]) -> None:

@@ -123,7 +123,7 @@ def attach(
     failure
         What to raise if it cannot be done.
     events
-        What ``Socket.get_monitor_socket()`` shall tell of, from the beginning; to be unwatched before it is detached.
+        What `delivery.monitor_of` shall tell of, from the beginning; to be unwatched before it is detached.
     curve
         Keys, to encrypt and to know who connects.
 
@@ -143,7 +143,7 @@ def attach(
         if kind == zmq.PUSH:
             watch(opened)
         elif events:
-            opened.get_monitor_socket(events)
+            watch(opened, events)
         for option, value in {**_COMMON, **options}.items():
             opened.set(option, value)
         opened.ipv6 = "[" in address

@@ -121,3 +121,15 @@ def test_a_pusher_that_cannot_be_bound_is_let_go_of(path: Path) -> None:
     """Its monitor as well, or closing it would hang."""
     with pytest.raises(SinkError, match="cannot bind to ipc://"):
         attach(zmq.PUSH, f"zmq+ipc://{path.parent / 'no' / 'such' / 'folder'}", True, {}, SinkError)
+
+
+def test_consumers_that_come_and_go_hold_up_nothing() -> None:
+    opened = attach(zmq.PUSH, "zmq+tcp://127.0.0.1:0", True, {zmq.SNDTIMEO: 20_000}, SinkError)
+    address = opened.getsockopt_string(zmq.LAST_ENDPOINT)
+    for _ in range(1500):
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))).close()
+    consumer = attach(zmq.PULL, address, False, {zmq.RCVTIMEO: 20_000}, SourceError)
+    opened.send(b"still here")
+    assert consumer.recv() == b"still here"
+    detach(consumer)
+    detach(opened)

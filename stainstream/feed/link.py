@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from stainstream.delivery import unwatch
+from stainstream.delivery import monitor_of, unwatch
 from stainstream.endpoint import Socket, attach, detach, in_message
 from stainstream.errors import SinkError, SourceError, WireError
 from stainstream.security import Curve
@@ -245,7 +245,7 @@ class Link:
     def _attach(self) -> None:
         kind = zmq.ROUTER if self.bound else zmq.DEALER
         opened = attach(kind, self.target, self.bound, self._options, self._failure, events=_EVENTS, curve=self._curve)
-        self._socket, self._monitor = opened, opened.get_monitor_socket()
+        self._socket, self._monitor = opened, monitor_of(opened)
         self.address = opened.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def _detach(self, linger_s: float) -> None:
