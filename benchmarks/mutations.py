@@ -162,7 +162,6 @@ def _bomb() -> Message:
 def _envelopes() -> list[bytes]:
     place = {"series": "s", "seq": 3, "base": 1}
     who = {"name": "n", "session": "x"}
-    slot = dict.fromkeys(("pid", "file", "generation", "slot", "offset", "size", "skipped"), 1)
     return [
         pack("ping", **who),
         pack("hello", **who, role="live", ready=True),
@@ -173,8 +172,6 @@ def _envelopes() -> list[bytes]:
         pack("frame", skipped=2),
         pack("refused", reason="r"),
         pack("ready"),
-        pack("slot", session="x", **slot),
-        pack("free", session="x", slots=[[0, 1], [2, 3]]),
     ]
 
 

@@ -84,7 +84,7 @@ def test_what_does_not_fit_together_is_refused(options: dict[str, object], messa
 def test_a_strange_source_is_noticed(tmp_path: Path) -> None:
     for k in range(3):
         cv2.imwrite(str(tmp_path / f"{k}.png"), (restained(restained(demo(k, k))) if k else demo())[..., ::-1])
-    with Live(_settings(source=str(tmp_path))) as live:
+    with Live(_settings(source=str(tmp_path), model="he-reinhard")) as live:
         report = live.run()
         frames = list(live.sinks["memory"].frames)  # type: ignore[attr-defined]
     assert report.notes["out of range"] == 2

@@ -351,6 +351,8 @@ with Scripted({str(device.file)!r}, Scripted.Options(stall=0)) as source:
 def test_ctrl_c_in_a_terminal(device: Device) -> None:
     """The whole foreground group gets the signal, as it does from a terminal."""
     code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 from tests.capture.drivers import Scripted
 try:
     with Scripted({str(device.file)!r}, Scripted.Options()) as source:
