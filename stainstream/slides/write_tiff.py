@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -83,8 +84,9 @@ class _Tiff(Output):
     def _code(self, compression: Compression) -> int | str | None:
         return _CODES[compression]
 
+    @abstractmethod
     def _described(self, level: int) -> dict[str, Any]:
-        raise NotImplementedError
+        """The tags of a level that say what it is."""
 
     def _after_first(self, file: tifffile.TiffWriter) -> None:
         """What stands between level 0 and the others; nothing."""
@@ -94,8 +96,9 @@ class _Tiff(Output):
         for name, image in self.label.associated.items():
             file.write(image, photometric="rgb", compression="adobe_deflate", **self._picture(name, image.shape))
 
+    @abstractmethod
     def _picture(self, name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-        raise NotImplementedError
+        """The tags of a picture that comes with the slide."""
 
 
 class PyramidalTiff(_Tiff):
