@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from stainstream.benchmark.gpu import PAPER_GENERATOR_FPS, device, gpu_rows
+from stainstream.benchmark.gpu import device, gpu_rows
+from stainstream.benchmark.gpu_row import PAPER_GENERATOR_FPS
 from stainstream.benchmark.rows import PAPER, machine
 
 

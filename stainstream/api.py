@@ -6,10 +6,9 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -18,11 +17,11 @@ from . import engines, sinks, sources
 from .color.cache import cached
 from .color.lut import Lut, bake
 from .color.survey import Survey
-from .config import DEFAULT, Address, Settings, redacted, settings
-from .engines import Artifact, Engine
-from .engines.fallback import Fallback
+from .config import DEFAULT, Address, redacted, settings
+from .engines import Artifact
+from .engines.choice import Choice, choose
 from .engines.onboard import is_onboard
-from .errors import EngineError, ModelError, NotPixelwise, StainstreamError
+from .errors import ModelError, NotPixelwise, StainstreamError
 from .frame import RGB8
 from .model import Model, Network, find, names
 from .normalizers.base import Normalizer as Method
@@ -37,7 +36,6 @@ __all__ = ["Normalizer", "artifact", "load", "method", "on_engine", "open_sink",
 Image = TypeVar("Image")
 
 _log = logging.getLogger(__name__)
-_BROKEN = (ImportError, RuntimeError, OSError, MemoryError)  # numba, onnxruntime, cuda: broken installations
 _BAKE = "1"  # part of the cache's key: to be raised when the same file would give another table
 
 
@@ -56,7 +54,7 @@ class Normalizer(Resource):
         What it was trained or calibrated on looks like, if known; ``survey.drift(frame)`` says how far a frame is off.
     """
 
-    def __init__(self, model: Model | None, artifact: Artifact, chosen: _Choice, survey: Survey | None = None) -> None:
+    def __init__(self, model: Model | None, artifact: Artifact, chosen: Choice, survey: Survey | None = None) -> None:
         super().__init__()
         self.survey = survey
         self.model, self.artifact, self.engine, self._chosen = model, artifact, chosen.engine, chosen
@@ -88,15 +86,6 @@ class Normalizer(Resource):
 
     def _close(self) -> None:
         self.engine.close()
-
-
-class _Choice(NamedTuple):
-    """An engine, open, and how it came to be chosen."""
-
-    engine: Engine
-    name: str
-    reasons: tuple[str, ...] = ()
-    """Why others were not."""
 
 
 def load(
@@ -151,12 +140,12 @@ def load(
         survey = getattr(model, "survey", None)
     if trust_plan and isinstance(made, Network):
         made = replace(made, trust_plan=True)
-    return Normalizer(found, made, _choose(made, engine, threads), survey)
+    return Normalizer(found, made, choose(made, engine, threads), survey)
 
 
 def on_engine(table: Lut, engine: str = "auto", threads: int | None = None) -> Normalizer:
     """A table that is ready-made, on an engine; see `load`."""
-    return Normalizer(None, table, _choose(table, engine, threads))
+    return Normalizer(None, table, choose(table, engine, threads))
 
 
 def method(file: str | Path) -> Method | None:
@@ -276,50 +265,3 @@ def _made(table: Table[Part], address: Address, defaults: Mapping[str, str]) -> 
     known = {field.encode_name for field in msgspec.structs.fields(kind.Options)}
     options = {key: value for key, value in defaults.items() if key in known} | dict(address.options)
     return kind(address.target, settings(options, kind.Options, f"{table.family} {redacted(str(address))!r}"))
-
-
-def _choose(artifact: Artifact, name: str, threads: int | None) -> _Choice:
-    """The engine of this name, or the first that opens."""
-    address = Address.parse(name)
-    if address.target != "auto":
-        row = engines.TABLE[address.target]
-        kind = row.load()
-        engine = kind(artifact, threads, settings(address.options, kind.Options, f"engine {name!r}"))
-        try:
-            engine.open()
-        except _BROKEN as error:
-            raise EngineError(f"cannot use engine {name!r}", str(error)) from error
-        return _Choice(engine, row.name)
-    settings(address.options, Settings, f"engine {name!r}")
-    reasons: list[str] = []
-    for row in engines.TABLE:
-        if row.lacking is not None:
-            _log.debug("not %s: %s", row.name, row.lacking)
-            continue
-        try:
-            engine = row.load()(artifact, threads)
-            if row.hardware:
-                engine = Fallback(engine, partial(_spare, artifact, threads))
-            engine.open()
-        except StainstreamError as error:
-            reasons.append(str(error))
-        except _BROKEN as error:
-            reasons.append(f"{row.name}: {error}")
-        else:
-            return _Choice(engine, row.name, tuple(reasons))
-    raise EngineError(f"no engine can run {artifact.name!r}", "; ".join(reasons))
-
-
-def _spare(artifact: Artifact, threads: int | None) -> Engine:
-    """What takes over from a GPU's engine that failed: the first that runs on the processor."""
-    reasons: list[str] = []
-    for row in engines.TABLE:
-        if not row.hardware:
-            try:
-                engine = row.load()(artifact, threads)
-                engine.open()
-            except (StainstreamError, *_BROKEN) as error:
-                reasons.append(str(error))
-            else:
-                return engine
-    raise EngineError(f"no engine on the processor can run {artifact.name!r}", "; ".join(reasons))

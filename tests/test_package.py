@@ -108,7 +108,7 @@ def _imports(path: Path) -> set[str]:
 def test_torch_is_imported_where_it_is_at_home_and_nowhere_else() -> None:
     users = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "torch" in _imports(path)}
     # The benchmark measures torch as a competitor.
-    benchmarks = ("benchmark/peers.py", "benchmark/gpu.py", "benchmark/classic.py")
+    benchmarks = ("benchmark/peers.py", "benchmark/gpu_measures.py", "benchmark/classic.py")
     homes = ("torch.py", "training/", "engines/net_torch.py", *benchmarks)
     assert "training/networks.py" in users
     assert not [path for path in users if not path.startswith(homes)]

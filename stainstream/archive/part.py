@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from stainstream.alive import alive
+
 __all__ = ["remove", "sweep", "whole"]
 
 _OLD_S = 24 * 3600  # after which what another computer began is taken for abandoned
@@ -68,13 +70,7 @@ def _replace(part: Path, path: Path) -> None:
 
 def _abandoned(part: Path, host: str, process: int) -> bool:
     if host == _host() and sys.platform != "win32":
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        return not alive(process)
     with contextlib.suppress(OSError):
         return time.time() - part.stat().st_mtime > _OLD_S
     return False

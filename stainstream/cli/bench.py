@@ -13,7 +13,7 @@ from .options import DEFAULT, ModelName
 from .tables import Asked, NetworkName, TableName, bench_tables
 
 if TYPE_CHECKING:
-    from stainstream.benchmark.gpu import GpuRow
+    from stainstream.benchmark.gpu_row import GpuRow
     from stainstream.benchmark.rows import Row
 
 __all__ = ["Size", "Which", "bench"]

@@ -15,6 +15,7 @@ from stainstream.normalizers.network import PixelwiseNetwork
 
 from .cubin import THREADS, kernels
 from .gpu import Gpu
+from .gpu_queue import Queue
 
 __all__ = ["bake_onboard"]
 
@@ -53,7 +54,7 @@ def _baked(chain: Chain, truncate: bool, gpu: Gpu) -> np.ndarray[tuple[int], np.
     (kernel,) = kernels(gpu, "bake")
     table, broken = np.empty(COLORS, np.uint32), np.zeros(1, np.uint32)
     held: list[int] = []
-    queue = gpu.queue()
+    queue = Queue(gpu)
     try:
         held.extend(gpu.allocate(array.nbytes) for array in (chain, table, broken))
         gpu.put(held[0], chain)

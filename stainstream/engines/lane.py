@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .gpu import Gpu, Queue, address_of
+from .gpu import Gpu, address_of
+from .gpu_queue import Queue
 
 __all__ = ["GpuLane", "Work"]
 
@@ -36,7 +37,7 @@ class GpuLane:
     """Copy in, work, copy out; a frame of the same size and places as before is one call, a replayed graph."""
 
     def __init__(self, gpu: Gpu, work: Work) -> None:
-        self._gpu, self._work, self._queue = gpu, work, gpu.queue()
+        self._gpu, self._work, self._queue = gpu, work, Queue(gpu)
         self._blocks: list[int] = []
         self._room = 0
         self._shape: tuple[int, ...] = ()

@@ -17,7 +17,8 @@ from stainstream.frame import RGB8
 
 from .base import Artifact, Engine
 from .cubin import THREADS, kernels
-from .gpu import Gpu, Queue
+from .gpu import Gpu
+from .gpu_queue import Queue
 from .lane import GpuLane
 from .onboard import check_pair, handle_of, onboard
 from .ring import Ring
@@ -81,7 +82,7 @@ class LutCuda(Engine):
     def _open(self) -> None:
         gpu = self._gpu = Gpu(self.options.device)
         self._table = _Table(gpu, self._lut)
-        self._queue = gpu.queue()
+        self._queue = Queue(gpu)
         self._ring = Ring([GpuLane(gpu, self._table) for _ in range(self.options.slots)], gpu)
         self._prove()
 

@@ -21,6 +21,7 @@ from stainstream.model import Network
 
 from .base import Artifact, Engine
 from .gpu import Gpu, absent
+from .gpu_queue import Queue
 
 __all__ = ["NetOnnx"]
 
@@ -187,7 +188,7 @@ class _Board:
     """
 
     def __init__(self, gpu: Gpu, load: Callable[[tuple[int, ...]], Any]) -> None:
-        self.gpu, self.queue, self._load = gpu, gpu.queue(), load
+        self.gpu, self.queue, self._load = gpu, Queue(gpu), load
         self._alone = threading.Lock()
         self._places: dict[tuple[int, ...], _Place] = {}
 

@@ -16,7 +16,8 @@ from stainstream.frame import RGB8
 from stainstream.model import Network
 
 from .base import Artifact, Engine
-from .gpu import Gpu, Queue
+from .gpu import Gpu
+from .gpu_queue import Queue
 from .lane import GpuLane
 from .onboard import check_pair, handle_of, onboard
 from .plan import Precision, Profile, TensorRT, kept, plan_name, save
@@ -90,7 +91,7 @@ class NetTensorrt(Engine):
         with gpu.current():
             engine = _engine(self._network, self.profile, self.options.precision, tensorrt, gpu)
             contexts = [_Context(engine, tensorrt) for _ in range(self.options.slots + 1)]
-        self._own, self._queue = contexts.pop(), gpu.queue()
+        self._own, self._queue = contexts.pop(), Queue(gpu)
         self._ring = Ring([GpuLane(gpu, each) for each in contexts], gpu)
 
     def _close(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stainstream.benchmark.gpu import GpuRow, device, gpu_rows
+from stainstream.benchmark.gpu import device, gpu_rows
+from stainstream.benchmark.gpu_row import GpuRow
 from stainstream.engines.gpu import absent
 from tests.conftest import ROOT
 

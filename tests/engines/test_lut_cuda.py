@@ -15,6 +15,7 @@ import pytest
 
 import stainstream as ss
 from stainstream.color.lut import Lut, bake
+from stainstream.engines.gpu_queue import Queue
 from stainstream.engines.lut_cuda import LutCuda
 from stainstream.errors import EngineError, FrameError, UsageError
 from stainstream.frame import RGB8
@@ -133,7 +134,7 @@ def test_work_goes_to_the_stream_that_is_given(engine: LutCuda, lut: Lut) -> Non
     image = _noise(50, 60, 3)
     array = OnGpu(engine, image)
     gpu = array.gpu
-    queue = gpu.queue()
+    queue = Queue(gpu)
     engine.onboard(array, stream=queue.handle)
     with gpu.current():
         queue.wait()
@@ -145,7 +146,7 @@ def test_it_waits_for_the_stream_that_still_writes_the_array(engine: LutCuda, lu
     image = _noise(50, 60, 3)
     array = OnGpu(engine, np.zeros_like(image))
     gpu = array.gpu
-    writer = gpu.queue()
+    writer = Queue(gpu)
     array.interface["stream"] = writer.handle
     staged = gpu.pinned(image.nbytes).reshape(image.shape)
     staged[...] = image

@@ -9,13 +9,13 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from stainstream.alive import alive
 from stainstream.errors import SinkError
 from stainstream.feed.link import Body, Link
 from stainstream.feed.message import ENVELOPE_BYTES, Envelope, pack
@@ -161,7 +161,7 @@ class RingWriter:
         if not self._away:
             return
         with self._lock:
-            for reader in [each for each in self._away if not _lives(each.pid)]:
+            for reader in [each for each in self._away if not alive(each.pid)]:
                 reader.seat.close()  # in its place
                 for out in self._out.values():
                     out.seats = [seat for seat in out.seats if seat is not reader.seat]
@@ -287,17 +287,3 @@ class RingWriter:
         for memory in [each for each in self._former if each.idle]:
             self._former.remove(memory)
             memory.close()
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # One that ended but was not waited for yet reads nothing any more.
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
