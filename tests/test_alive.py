@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
 def test_a_process_is_alive_until_it_has_ended_whether_it_was_waited_for_or_not() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     assert alive(process.pid)
     process.kill()
     end = time.monotonic() + 10
