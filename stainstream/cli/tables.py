@@ -15,7 +15,7 @@ from .options import DEFAULT
 
 if TYPE_CHECKING:
     from stainstream.tables.compare import Comparison
-    from stainstream.tables.figures import Table, TableRow
+    from stainstream.tables.figures import Column, Table, TableRow
     from stainstream.tables.sets import Sets
 
 __all__ = ["Asked", "NetworkName", "TableName", "bench_tables"]
@@ -172,20 +172,18 @@ def _print(table: Table) -> None:
         if row.missing:
             typer.echo(f"{label:{wide}}  not measured: {row.missing}")
         else:
-            typer.echo(
-                f"{label:{wide}}" + "".join(f"{_cell(row, each.key, each.digits):>22}" for each in table.columns)
-            )
+            typer.echo(f"{label:{wide}}" + "".join(f"{_cell(row, each):>22}" for each in table.columns))
 
 
 def _labels(first: str, row: TableRow) -> str:
     return ", ".join(each for each in (first, *row.labels.values()) if each)
 
 
-def _cell(row: TableRow, key: str, digits: int) -> str:
-    given = row.figures.get(key)
+def _cell(row: TableRow, column: Column) -> str:
+    given = row.figures.get(column.key)
     if given is None:
         return ""
-    return f"{given.value:,.{digits}f}" + ("" if given.sd is None else f" +- {given.sd:.{digits}f}")
+    return column.shown(given.value) + ("" if given.sd is None else f" +- {column.shown(given.sd)}")
 
 
 def _print_comparison(path: Path, done: Comparison) -> None:

@@ -80,10 +80,11 @@ def _changes(before: TableRow, now: TableRow | None, columns: list[Column]) -> I
         step = 10.0**-column.digits
         low, high = (old.value - step, old.value + step) if old.low is None or old.high is None else (old.low, old.high)
         if not low - _ROUNDED <= new.value <= high + _ROUNDED:
-            yield Change(before.labels, column.title, _words(old, column), f"{new.value:.{column.digits + 1}f}")
+            yield Change(before.labels, column.title, _words(old, column), column.shown(new.value, 1))
 
 
 def _words(given: Figure, column: Column) -> str:
-    digits = column.digits + 1
-    value = f"{given.value:.{digits}f}"
-    return value if given.low is None else f"{value} ({given.low:.{digits}f} to {given.high:.{digits}f})"
+    value = column.shown(given.value, 1)
+    if given.low is None or given.high is None:
+        return value
+    return f"{value} ({column.shown(given.low, 1)} to {column.shown(given.high, 1)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from stainstream.normalizers import TABLE
 from stainstream.normalizers.conventions import PROFILES
 
 from . import classic, stainnets
-from .figures import Column, Figure, Table, TableRow, figure
+from .figures import Column, Figure, Table, TableRow, figure, rows_of
 from .sets import TILE, Field, ImageSet, cut, fields
 from .table1 import KEYS, Options
 
@@ -34,11 +35,7 @@ def figure5(chosen: Sequence[ImageSet], data: Path, options: Options) -> Table:
     """Try every target tile as the reference of a tile of every case; what cannot be done is a row that says why."""
     rows: list[TableRow] = []
     for each in chosen:
-        try:
-            rows += _set(each, fields(each, data), data, options)
-        except StainstreamError as error:
-            _log.warning("%s: %s", each.name, error)
-            rows.append(TableRow(labels={"set": each.name, "method": "all"}, missing=str(error)))
+        rows += rows_of(each.name, {"method": "all"}, partial(_rows, each, data, options))
     columns = []
     for key, title in _MEASURES.items():
         digits = 2 if key == "psnr_gt" else 3
@@ -62,7 +59,8 @@ def figure5(chosen: Sequence[ImageSet], data: Path, options: Options) -> Table:
     )
 
 
-def _set(chosen: ImageSet, given: Sequence[Field], data: Path, options: Options) -> Iterator[TableRow]:
+def _rows(chosen: ImageSet, data: Path, options: Options) -> Iterator[TableRow]:
+    given = fields(chosen, data)
     references = [target for each in given for (target,) in cut(each.target)]
     tests = [(each.case, *_middle(each)) for each in given]
     _log.info("%s: %d tiles, %d references", chosen.name, len(tests), len(references))

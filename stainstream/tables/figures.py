@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from stainstream.errors import UsageError
+from stainstream.errors import StainstreamError, UsageError
 from stainstream.wholefile import write_whole
 
-__all__ = ["Column", "Figure", "Table", "TableRow", "figure", "read", "write"]
+__all__ = ["Column", "Figure", "Table", "TableRow", "figure", "read", "rows_of", "write"]
+
+_log = logging.getLogger(__name__)
 
 _Z = 1.96  # of the 95 % interval of a mean
 
@@ -39,6 +42,20 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Behind the point, as the paper prints it."""
     rate: bool = False
     """Whether it depends on the machine: such figures are only compared on the same processor."""
+
+    def shown(self, value: float, finer: int = 0) -> str:
+        """A figure as people read it, with `finer` more digits; of a rate below 1, two that mean something.
+
+        Examples
+        --------
+        >>> fps = Column(key="fps", title="FPS", digits=1, rate=True)
+        >>> fps.shown(1234.56), fps.shown(0.0312)
+        ('1,234.6', '0.031')
+        """
+        digits = self.digits + finer
+        if self.rate and 0 < abs(value) < 1:
+            digits = max(digits, 1 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
 
 
 class TableRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,6 +101,25 @@ def figure(values: Sequence[float]) -> Figure:
     sd = float(given.std(ddof=1))
     half = _Z * sd / math.sqrt(len(given))
     return Figure(value=mean, sd=sd, n=len(given), low=mean - half, high=mean + half)
+
+
+def rows_of(named: str, labels: Mapping[str, str], measure: Callable[[], Iterable[TableRow]]) -> list[TableRow]:
+    """The rows of a set that `measure` makes; if it cannot, those it made and one that says why.
+
+    Parameters
+    ----------
+    named
+        The set.
+    labels
+        What the row that says why is of.
+    """
+    rows: list[TableRow] = []
+    try:
+        rows.extend(measure())  # those made before it fails are kept
+    except StainstreamError as error:
+        _log.warning("%s: %s", named, error)
+        rows.append(TableRow(labels={"set": named, **labels}, missing=str(error)))
+    return rows
 
 
 def write(table: Table, path: Path) -> None:

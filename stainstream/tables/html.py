@@ -97,10 +97,10 @@ def _grid(rows: Sequence[TableRow], columns: Sequence[Column], kind: str = "") -
 def _cell(given: Figure | None, column: Column) -> str:
     if given is None:
         return ""
-    value = f"{given.value:,.{column.digits}f}"
+    value = column.shown(given.value)
     if given.low is not None and given.high is not None and (given.sd is None or column.key in _INTERVALS):
-        return f"{value} <small>{given.low:,.{column.digits}f} to {given.high:,.{column.digits}f}</small>"
-    return value if given.sd is None else f"{value} <small>&plusmn; {given.sd:.{column.digits}f}</small>"
+        return f"{value} <small>{column.shown(given.low)} to {column.shown(given.high)}</small>"
+    return value if given.sd is None else f"{value} <small>&plusmn; {column.shown(given.sd)}</small>"
 
 
 _INTERVALS = {"recall", "precision", "accuracy", "f1", "lost"}
@@ -115,7 +115,7 @@ def _chart(table: Table, rows: Sequence[TableRow], column: Column, name: str) ->
     chosen = [row for row in rows if column.key in row.figures and row.labels.get("unit", "tiles") == "tiles"]
     drawn = [_dot(table, row, column) for row in chosen]
     title = f"{column.title}, {name}" + (" (logarithmic)" if column.rate else "")
-    return dots(title, drawn, column.digits, logarithmic=column.rate)
+    return dots(title, drawn, logarithmic=column.rate)
 
 
 def _dot(table: Table, row: TableRow, column: Column) -> Dot:
@@ -126,7 +126,9 @@ def _dot(table: Table, row: TableRow, column: Column) -> Dot:
     )
     shown = [value for key, value in row.labels.items() if value and key not in ("set", "unit", "case")]
     label = ", ".join([f"{shown[0]} of 3x3"] if table.name == "table2" else shown)
-    return Dot(label, figure.value, low, high, _paper(table, row, column), strong=_strong(row))
+    return Dot(
+        label, figure.value, column.shown(figure.value), low, high, _paper(table, row, column), strong=_strong(row)
+    )
 
 
 def _paper(table: Table, row: TableRow, column: Column) -> float | None:

@@ -18,6 +18,8 @@ class Dot:
 
     label: str
     value: float
+    shown: str
+    """The value in figures."""
     low: float | None = None
     high: float | None = None
     paper: float | None = None
@@ -25,7 +27,7 @@ class Dot:
     strong: bool = False
 
 
-def dots(title: str, rows: Sequence[Dot], digits: int, *, logarithmic: bool = False) -> str:
+def dots(title: str, rows: Sequence[Dot], *, logarithmic: bool = False) -> str:
     """Draw rows of dots over one axis, each with its interval and the paper's figure where there is one."""
     values = [each for row in rows for each in (row.value, row.low, row.high, row.paper) if each is not None]
     if logarithmic:
@@ -44,11 +46,11 @@ def dots(title: str, rows: Sequence[Dot], digits: int, *, logarithmic: bool = Fa
         parts.append(f'<line x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{floor}" class="grid"/>')
         parts.append(f'<text x="{x:.1f}" y="{floor + 16}" text-anchor="middle" class="tick">{tick:g}</text>')
     for number, row in enumerate(rows):
-        parts += _drawn(row, _TOP + _ROW * (number + 0.5), place, digits, logarithmic=logarithmic)
+        parts += _drawn(row, _TOP + _ROW * (number + 0.5), place, logarithmic=logarithmic)
     return "".join([*parts, "</svg>"])
 
 
-def _drawn(row: Dot, y: float, place: Callable[[float], float], digits: int, *, logarithmic: bool) -> list[str]:
+def _drawn(row: Dot, y: float, place: Callable[[float], float], *, logarithmic: bool) -> list[str]:
     strong = " strong" if row.strong else ""
     parts = [f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end" class="name{strong}">{escape(row.label)}</text>']
     floor = 1e-9 if logarithmic else -math.inf
@@ -63,8 +65,7 @@ def _drawn(row: Dot, y: float, place: Callable[[float], float], digits: int, *, 
         )
     if row.value > floor:
         parts.append(f'<circle cx="{place(row.value):.1f}" cy="{y}" r="4.5" class="dot{strong}"/>')
-    shown = f"{row.value:,.{digits}f}"
-    parts.append(f'<text x="{_WIDTH - 4}" y="{y + 4}" text-anchor="end" class="tick{strong}">{shown}</text>')
+    parts.append(f'<text x="{_WIDTH - 4}" y="{y + 4}" text-anchor="end" class="tick{strong}">{row.shown}</text>')
     return parts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from stainstream.benchmark.rows import machine
@@ -16,7 +17,7 @@ from stainstream.frame import RGB8
 from . import paper
 from .classic import fastest
 from .entries import Entry, entries
-from .figures import Figure, Table, TableRow, figure
+from .figures import Figure, Table, TableRow, figure, rows_of
 from .rates import frames, rates
 from .sets import TILE, Field, ImageSet, cut, fields, folds
 from .stainnets import Schedule
@@ -41,11 +42,7 @@ def table1(chosen: Sequence[ImageSet], data: Path, options: Options) -> Table:
     """Measure every set; what cannot be is a row that says why."""
     rows: list[TableRow] = []
     for each in chosen:
-        try:
-            rows += _set(each, fields(each, data), data, options)
-        except StainstreamError as error:
-            _log.warning("%s: %s", each.name, error)
-            rows.append(TableRow(labels={"set": each.name, "method": "all"}, missing=str(error)))
+        rows += rows_of(each.name, {"method": "all"}, partial(_rows, each, data, options))
     return Table(
         name="table1",
         title="Table 1: methods",
@@ -69,7 +66,8 @@ def table1(chosen: Sequence[ImageSet], data: Path, options: Options) -> Table:
     )
 
 
-def _set(chosen: ImageSet, given: Sequence[Field], data: Path, options: Options) -> Iterator[TableRow]:
+def _rows(chosen: ImageSet, data: Path, options: Options) -> Iterator[TableRow]:
+    given = fields(chosen, data)
     scores: dict[tuple[str, str], list[tuple[str, str, Score]]] = {}
     first: list[Entry] = []
     missing: dict[tuple[str, str], str] = {}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stainstream.benchmark.rows import machine
-from stainstream.errors import ModelError, StainstreamError
+from stainstream.errors import ModelError
 from stainstream.evaluation.scores import Score
 
 from . import paper
 from .entries import Entry, Run
-from .figures import Column, Table, TableRow, figure
-from .sets import TILE, Field, ImageSet, fields, folds
+from .figures import Column, Table, TableRow, figure, rows_of
+from .sets import TILE, ImageSet, fields, folds
 from .stainnets import student
 from .table1 import KEYS, Options, scored, summed
 
@@ -30,11 +31,7 @@ def table2(chosen: Sequence[ImageSet], data: Path, options: Options) -> Table:
     """Train and measure the four variants on every set; what cannot be is a row that says why."""
     rows: list[TableRow] = []
     for each in chosen:
-        try:
-            rows += _set(each, fields(each, data), options)
-        except StainstreamError as error:
-            _log.warning("%s: %s", each.name, error)
-            rows.append(TableRow(labels={"set": each.name, "conv3x3": "all"}, missing=str(error)))
+        rows += rows_of(each.name, {"conv3x3": "all"}, partial(_rows, each, data, options))
     schedule = options.schedule
     return Table(
         name="table2",
@@ -55,7 +52,8 @@ def table2(chosen: Sequence[ImageSet], data: Path, options: Options) -> Table:
 _LOST = Column(key="lost", title="SSIM Source lost", digits=4)
 
 
-def _set(chosen: ImageSet, given: Sequence[Field], options: Options) -> Iterator[TableRow]:
+def _rows(chosen: ImageSet, data: Path, options: Options) -> Iterator[TableRow]:
+    given = fields(chosen, data)
     everything = list(folds(given))
     if everything[0].alone:
         raise ModelError("no student", "there is one case only, so nothing to learn from but the test")

@@ -113,8 +113,10 @@ def test_the_page_holds_everything_and_fetches_nothing(tissue: Path, images: Ima
 
 
 def test_a_chart_keeps_its_dots_inside() -> None:
-    drawn = dots("FPS", [Dot("a", 0.5, 0.4, 0.6, paper=19.6), Dot("b", 9000.0, strong=True)], 1, logarithmic=True)
+    drawn = dots(
+        "FPS", [Dot("a", 0.5, "0.50", 0.4, 0.6, paper=19.6), Dot("b", 9000.0, "9,000.0", strong=True)], logarithmic=True
+    )
     xs = [float(part.split('"')[1]) for part in drawn.split("cx=")[1:]]
     assert len(xs) == 2
     assert 330 <= xs[0] < xs[1] <= 690
-    assert dots("none", [], 1) == ""
+    assert dots("none", []) == ""
