@@ -1,4 +1,4 @@
-"""The live viewer: ages, drops, memory and cost, in whole processes: ``python benchmarks/viewer.py RESULT.json``.
+"""The live viewer: ages, drops, memory and cost, in whole processes: ``python -m benchmarks.viewer RESULT.json``.
 
 * *browser*: a stream with the page open in Chromium; the age of each frame is from its capture until the page has
   received its message. Demo frames, split view, 1280x800 window, no GPU.
@@ -29,18 +29,9 @@ import psutil
 
 from stainstream.benchmark.rows import machine
 from stainstream.viewer.messages import unpack
+from tests.viewer.chromium import FLAGS
 
 STAINSTREAM = [sys.executable, "-m", "stainstream"]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WARM_S = 3.0
 # Notes when frames arrive, by the server's clock, which the page asks for anyway.
 PROBE = """

@@ -26,19 +26,11 @@ from stainstream.sinks.base import Sink
 from stainstream.viewer import View
 from stainstream.viewer.messages import FrameHeader, unpack
 
+from .chromium import FLAGS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_S = 30.0
 T = TypeVar("T")
 
