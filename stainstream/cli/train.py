@@ -165,10 +165,11 @@ def _differences(earlier: TeacherSettings, now: TeacherSettings) -> str:
 @train.command()
 def student(
     teacher: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="What to learn from: a teacher's folder, a StainGAN generator's .pth, a folder of tiles that a "
-            "teacher has translated (named as in SOURCE), or a method: reinhard, macenko, vahadane, ruifrok, khan."
+            "teacher has translated (named as in SOURCE), or a method: reinhard, macenko, vahadane, ruifrok, khan; "
+            "repeat to learn from the mean of several."
         ),
     ],
     source: Annotated[Folders, typer.Option(help="Images or slides to normalize; repeat to pool several.")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from .networks import ResnetGenerator
 from .run import RUN, command, read_run
 from .translate import steady, translate
 
-__all__ = ["Pairs", "cut", "of", "rest"]
+__all__ = ["Pairs", "cut", "mean", "of", "rest"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,14 +46,16 @@ class Pairs:
     """What made the teacher, if that is known."""
 
 
-def of(teacher: str, source: Sequence[Path], target: Sequence[Path], size: int) -> Pairs:
-    """Pair the images of `source` with what `teacher` makes of them.
+def of(teachers: Sequence[str], source: Sequence[Path], target: Sequence[Path], size: int) -> Pairs:
+    """Pair the images of `source` with the mean of what `teachers` make of them.
+
+    What differs from teacher to teacher, by the chance of its training, averages out.
 
     Parameters
     ----------
-    teacher
-        A generator's checkpoint, the folder that ``stainstream train teacher`` wrote, a folder of images that a teacher
-        has translated already (named as in `source`), or a classic method's name.
+    teachers
+        One or several, each a generator's checkpoint, the folder that ``stainstream train teacher`` wrote, a folder of
+        images that a teacher has translated already (named as in `source`), or a classic method's name.
     target
         For a classic method: folders of how it shall look.
     size
@@ -61,8 +64,19 @@ def of(teacher: str, source: Sequence[Path], target: Sequence[Path], size: int) 
     Raises
     ------
     UsageError, ModelError
-        If there is no such teacher, or it fits none of the images.
+        If there is no such teacher, or it fits none of the images, or several teachers fit different ones.
     """
+    taught = [_by(each, source, target, size) for each in teachers]
+    return taught[0] if len(taught) == 1 else _together(teachers, taught)
+
+
+def mean(images: Sequence[RGB8]) -> RGB8:
+    """The mean of equally large images, each pixel rounded once."""
+    return quantize(np.mean([each / 255.0 for each in images], axis=0))
+
+
+def _by(teacher: str, source: Sequence[Path], target: Sequence[Path], size: int) -> Pairs:
+    """Pairs by one teacher."""
     path = Path(teacher)
     if (path / RUN).is_file():
         return _translated(path, source, size)
@@ -104,6 +118,28 @@ def rest(pairs: Pairs, size: int) -> list[tuple[RGB8, RGB8]]:
         height, width = (side // size * size for side in given.shape[:2])
         strips += [(given[:height, width:], wanted[:height, width:]), (given[height:], wanted[height:])]
     return [strip for strip in strips if strip[0].size]
+
+
+def _together(teachers: Sequence[str], taught: Sequence[Pairs]) -> Pairs:
+    """Pairs whose wanted images are the mean of several teachers'."""
+    first = taught[0]
+    for name, other in zip(teachers[1:], taught[1:], strict=True):
+        if not _same(first.given, other.given):
+            raise UsageError(
+                f"cannot take the mean of {teachers[0]} and {name}",
+                f"they pair different images, {len(first.given)} and {len(other.given)} of them",
+                "leave the images that the warnings name out of the source, or teachers that do not fit all of it",
+            )
+    wanted = [mean(images) for images in zip(*(pairs.wanted for pairs in taught), strict=True)]
+    counts = Counter(pairs.teacher for pairs in taught)
+    words = "; ".join(f"{count} x {word}" if count > 1 else word for word, count in counts.items())
+    done = dict.fromkeys(pairs.command for pairs in taught if pairs.command)
+    skipped = max(pairs.skipped for pairs in taught)
+    return Pairs(first.given, wanted, f"the mean of {len(taught)} teachers ({words})", skipped, " && ".join(done))
+
+
+def _same(images: Sequence[RGB8], others: Sequence[RGB8]) -> bool:
+    return len(images) == len(others) and all(map(np.array_equal, images, others))
 
 
 def _translated(folder: Path, source: Sequence[Path], size: int) -> Pairs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from stainstream.sources.image import read_image  # noqa: E402
 from stainstream.training import pairs  # noqa: E402
 from stainstream.training.distil import Fast, Glass, Paper, Shape, apply, fit_fast, fit_paper, likeness  # noqa: E402
 from stainstream.training.networks import ResnetGenerator, StainNet  # noqa: E402
+from stainstream.training.run import RUN, Run, TeacherSettings  # noqa: E402
 from stainstream.training.student import StudentSettings, train, white_shift  # noqa: E402
 from stainstream.training.translate import steady, tensor, translate  # noqa: E402
 from stainstream.training.white import with_white  # noqa: E402
@@ -134,7 +136,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def test_translated_tiles_are_paired_by_name(folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
     source, target = folders
     cv2.imwrite(str(source / "2.png"), TISSUE)
-    found = pairs.of(str(target), [source], [], 64)
+    found = pairs.of([str(target)], [source], [], 64)
     np.testing.assert_array_equal(found.given[0], TISSUE)
     np.testing.assert_array_equal(found.wanted[0], TAUGHT)
     assert found.skipped == 1
@@ -145,27 +147,27 @@ def test_a_checkpoint_teaches_by_its_file(folders: tuple[Path, Path], tmp_path: 
     torch.manual_seed(0)
     network = ResnetGenerator(4, 1)
     torch.save(network.state_dict(), tmp_path / "latest_net_G_A.pth")
-    found = pairs.of(str(tmp_path / "latest_net_G_A.pth"), [folders[0]], [], 64)
+    found = pairs.of([str(tmp_path / "latest_net_G_A.pth")], [folders[0]], [], 64)
     np.testing.assert_array_equal(found.wanted[0], translate(network.eval(), TISSUE, 256))
 
 
 def test_a_classic_method_teaches(folders: tuple[Path, Path]) -> None:
-    found = pairs.of("reinhard", [folders[0]], [folders[1]], 64)
+    found = pairs.of(["reinhard"], [folders[0]], [folders[1]], 64)
     before, after = (np.abs(each.astype(int) - TAUGHT).mean() for each in (TISSUE, found.wanted[0]))
     assert after < before / 2
     with pytest.raises(UsageError, match="--target"):
-        pairs.of("reinhard", [folders[0]], [], 64)
+        pairs.of(["reinhard"], [folders[0]], [], 64)
 
 
 def test_what_is_no_teacher_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no teacher 'unknown'.*reinhard"):
-        pairs.of("unknown", [folders[0]], [], 64)
+        pairs.of(["unknown"], [folders[0]], [], 64)
     torch.save(StainNet().state_dict(), tmp_path / "other.pth")
     with pytest.raises(ModelError, match=r"missing model\.1\.bias.*unexpected rgb_trans\.0\.bias"):
-        pairs.of(str(tmp_path / "other.pth"), [folders[0]], [], 64)
+        pairs.of([str(tmp_path / "other.pth")], [folders[0]], [], 64)
     (tmp_path / "pickle.pth").write_bytes(b"\x80\x02c__builtin__\nopen\n.")
     with pytest.raises(ModelError, match="refusing"):
-        pairs.of(str(tmp_path / "pickle.pth"), [folders[0]], [], 64)
+        pairs.of([str(tmp_path / "pickle.pth")], [folders[0]], [], 64)
 
 
 def test_a_steady_network_treats_a_color_alike_in_every_image() -> None:
@@ -178,3 +180,34 @@ def test_a_steady_network_treats_a_color_alike_in_every_image() -> None:
     change += [np.abs(np.subtract(*(translate(network, each, 128)[:, :32].astype(int) for each in beside))).max()]
     assert change[0] > 3
     assert change[1] <= 1
+
+
+def test_several_teachers_teach_their_mean(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    source, target = folders
+    (tmp_path / "darker").mkdir()
+    cv2.imwrite(str(tmp_path / "darker" / "1.png"), (TAUGHT // 2)[..., ::-1])
+    found = pairs.of([str(target), str(tmp_path / "darker"), str(target)], [source], [], 64)
+    np.testing.assert_allclose(found.wanted[0], (2.0 * TAUGHT + TAUGHT // 2) / 3, atol=0.501)
+    assert found.teacher == "the mean of 3 teachers (2 x translated tiles in target; translated tiles in darker)"
+
+
+def test_the_command_of_each_teacher_is_kept(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    for seed in (1, 2):
+        (tmp_path / f"t{seed}").mkdir()
+        torch.save(ResnetGenerator(4, 1).state_dict(), tmp_path / f"t{seed}" / "latest_net_G_A.pth")
+        settings = TeacherSettings(filters=4, blocks=1, tile=64, seed=seed)
+        run = Run(source=["mine"], target=["look"], settings=settings, steps=7)
+        (tmp_path / f"t{seed}" / RUN).write_bytes(msgspec.json.encode(run))
+    found = pairs.of([str(tmp_path / "t1"), str(tmp_path / "t2")], [folders[0]], [], 64)
+    assert found.teacher == "the mean of 2 teachers (2 x our StainGAN, 1 blocks of width 16, 7 steps)"
+    first, second = found.command.split(" && ")
+    assert "--seed 1 --out" in first
+    assert "--seed 2 --out" in second
+
+
+def test_teachers_of_different_images_have_no_mean(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    source, target = folders
+    cv2.imwrite(str(source / "2.png"), TISSUE[::-1, :, ::-1])
+    with pytest.raises(UsageError, match=r"cannot take the mean of .*target.* and ruifrok: .* 1 and 2 of them"):
+        pairs.of([str(target), "ruifrok"], [source], [source], 64)
