@@ -1,9 +1,9 @@
-"""A pyramid made in one pass over its lowest level."""
+"""A pyramid made in one pass over its lowest level, as a whole or in bands."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,9 +13,11 @@ import numpy as np
 
 from stainstream.frame import RGB8
 
-__all__ = ["Plan", "Tile", "build"]
+__all__ = ["Band", "Plan", "Tile", "build", "build_above", "build_band"]
 
 _AHEAD = 2  # tiles a thread that are begun before they are asked for
+
+_Producer: TypeAlias = Callable[[int, int, int, int], RGB8]
 
 _Made: TypeAlias = tuple[bytes, RGB8]
 
@@ -55,6 +57,34 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """Rows of tiles from edge to edge, which are made apart from the others."""
+
+    plan: Plan
+    rows: int
+    """How many of level 0 each band has but the last, which may have fewer: a power of two."""
+    number: int
+
+    @property
+    def top(self) -> int:
+        """The highest level of which bands make whole tiles: one row each, if it is not the slide's last level."""
+        return min(self.rows.bit_length() - 1, len(self.plan.levels) - 1)
+
+    @property
+    def lowest(self) -> range:
+        """Its rows of tiles of level 0."""
+        return range(self.number * self.rows, min((self.number + 1) * self.rows, self.plan.grid(0)[1]))
+
+    @property
+    def above(self) -> tuple[int, int]:
+        """How many pixels wide and high its share is of the level above `top`; nothing where there is none."""
+        if self.top + 1 == len(self.plan.levels):
+            return 0, 0
+        (width, height), side = self.plan.levels[self.top + 1], self.plan.tile // 2
+        return width, max(0, min(side, height - self.number * side))
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """An encoded tile."""
 
@@ -64,9 +94,7 @@ class Tile:
     data: bytes
 
 
-def build(
-    plan: Plan, produce: Callable[[int, int, int, int], RGB8], encode: Callable[[RGB8], bytes], threads: int
-) -> Generator[Tile, None, None]:
+def build(plan: Plan, produce: _Producer, encode: Callable[[RGB8], bytes], threads: int) -> Generator[Tile, None, None]:
     """Make all tiles of a pyramid: those of a level come row by row.
 
     Each tile of level 0 is produced, encoded and halved by one thread, while others are at other tiles. Halves are
@@ -81,14 +109,54 @@ def build(
     threads
         How many; they have ended when the generator is exhausted or closed.
     """
-    builder = _Builder(plan, encode)
-    columns, rows = plan.grid(0)
-    places = ((column, row) for row in range(rows) for column in range(columns))
+    yield from _lowest(_Builder(plan, encode), range(plan.grid(0)[1]), produce, threads)
+
+
+def build_band(
+    band: Band,
+    produce: _Producer,
+    encode: Callable[[RGB8], bytes],
+    threads: int,
+    keep: Callable[[RGB8], object],
+) -> Generator[Tile, None, None]:
+    """Make the tiles that one band of a pyramid has up to `Band.top`, as `build` makes them.
+
+    Parameters
+    ----------
+    keep
+        Called at the end with what `build_above` needs of this band: uint8 (height, width, 3) of `Band.above`.
+    """
+    builder = _Builder(band.plan, encode, band.top)
+    yield from _lowest(builder, band.lowest, produce, threads)
+    width, height = band.above
+    y = band.number % 2 * (band.plan.tile // 2)
+    keep(builder.waiting(band.top + 1)[y : y + height] if width else np.empty((0, 0, 3), np.uint8))
+
+
+def build_above(
+    bands: Iterable[tuple[Band, RGB8]], encode: Callable[[RGB8], bytes], threads: int
+) -> Generator[Tile, None, None]:
+    """Make the tiles above what bands have made, of all bands in order and what each kept."""
+    pool = ThreadPoolExecutor(threads, "slide")
+    builder: _Builder | None = None
+    try:
+        for band, kept in bands:
+            builder = builder or _Builder(band.plan, encode)
+            side, (columns, rows) = band.plan.tile // 2, band.plan.grid(band.top)
+            for column in range(columns if band.number < rows else 0):
+                half = kept[:, column * side : (column + 1) * side]
+                yield from builder.rise(pool, band.top, column, band.number, half)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _lowest(builder: _Builder, rows: range, produce: _Producer, threads: int) -> Generator[Tile, None, None]:
+    places = ((column, row) for row in rows for column in range(builder.plan.grid(0)[0]))
     begun: deque[tuple[int, int, Future[_Made]]] = deque()
     pool = ThreadPoolExecutor(threads, "slide")
     try:
         for column, row in places:
-            begun.append((column, row, pool.submit(builder.lowest, produce, plan.place(column, row))))
+            begun.append((column, row, pool.submit(builder.lowest, produce, builder.plan.place(column, row))))
             if len(begun) > _AHEAD * threads:
                 yield from builder.take(pool, 0, *begun.popleft())
         while begun:
@@ -98,39 +166,47 @@ def build(
 
 
 class _Builder:
-    """Encodes tiles, and joins their halves to the rows of the next level."""
+    """Encodes tiles, and joins their halves to the rows of the next level; of those above `top` it makes no tiles."""
 
-    def __init__(self, plan: Plan, encode: Callable[[RGB8], bytes]) -> None:
-        self._plan, self._encode = plan, encode
+    def __init__(self, plan: Plan, encode: Callable[[RGB8], bytes], top: int | None = None) -> None:
+        self.plan, self._encode, self._top = plan, encode, top
         self._rows: dict[int, RGB8] = {}
 
-    def lowest(self, produce: Callable[[int, int, int, int], RGB8], place: tuple[int, int, int, int]) -> _Made:
+    def lowest(self, produce: _Producer, place: tuple[int, int, int, int]) -> _Made:
         """A tile of level 0, encoded, and its half."""
         return self._made(produce(*place))
 
     def _made(self, pixels: RGB8) -> _Made:
-        return self._encode(_whole(pixels, self._plan.tile)), _half(pixels)
+        return self._encode(_whole(pixels, self.plan.tile)), _half(pixels)
 
     def take(self, pool: ThreadPoolExecutor, level: int, column: int, row: int, made: Future[_Made]) -> Iterator[Tile]:
         """Give a tile that was made, and the rows of tiles above it that are complete with it."""
         data, half = made.result()
         yield Tile(level, column, row, data)
-        above, (columns, rows) = level + 1, self._plan.grid(level)
-        if above == len(self._plan.levels):
+        yield from self.rise(pool, level, column, row, half)
+
+    def rise(self, pool: ThreadPoolExecutor, level: int, column: int, row: int, half: RGB8) -> Iterator[Tile]:
+        """Take the half of a tile, and give the rows of tiles above it that are complete with it."""
+        above, (columns, rows) = level + 1, self.plan.grid(level)
+        if above == len(self.plan.levels):
             return
-        side, (width, height) = self._plan.tile // 2, self._plan.levels[above]
-        if above not in self._rows:
-            self._rows[above] = np.empty((self._plan.tile, width, 3), np.uint8)
-        waiting = self._rows[above]
+        side, height = self.plan.tile // 2, self.plan.levels[above][1]
+        waiting = self.waiting(above)
         x, y = column * side, (row % 2) * side
         waiting[y : y + half.shape[0], x : x + half.shape[1]] = half
-        if column == columns - 1 and (row % 2 or row == rows - 1):
-            yield from self._row(pool, above, row // 2, waiting[: max(0, height - row // 2 * self._plan.tile)])
+        if level != self._top and column == columns - 1 and (row % 2 or row == rows - 1):
+            yield from self._row(pool, above, row // 2, waiting[: max(0, height - row // 2 * self.plan.tile)])
+
+    def waiting(self, level: int) -> RGB8:
+        """The row of tiles of a level that is being filled."""
+        if level not in self._rows:
+            self._rows[level] = np.empty((self.plan.tile, self.plan.levels[level][0], 3), np.uint8)
+        return self._rows[level]
 
     def _row(self, pool: ThreadPoolExecutor, level: int, row: int, pixels: RGB8) -> Iterator[Tile]:
         if not len(pixels):
             return
-        tile, width = self._plan.tile, self._plan.levels[level][0]
+        tile, width = self.plan.tile, self.plan.levels[level][0]
         begun = [pool.submit(self._made, pixels[:, x : x + tile]) for x in range(0, width, tile)]
         for column, each in enumerate(begun):
             yield from self.take(pool, level, column, row, each)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stainstream as ss
-from stainstream.slides.pyramid import Plan, build
+from stainstream.slides.pyramid import Band, Plan, Tile, build, build_above, build_band
 
 
 def joined(plan: Plan, image: ss.RGB8, threads: int) -> list[ss.RGB8]:
@@ -51,6 +51,32 @@ def test_every_level_is_the_mean_of_the_one_below(width: int, height: int, half:
         assert upper.shape == (rows, columns, 3)
         blocks = lower[: 2 * rows, : 2 * columns].astype(float).reshape(rows, 2, columns, 2, 3)
         assert np.abs(blocks.mean(axis=(1, 3)) - upper).max() <= 0.5
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 2), st.sampled_from([1, 2, 4, 8]))
+def test_bands_make_the_tiles_of_the_whole(width: int, height: int, half: int, rows: int) -> None:
+    image = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), np.uint8)
+    plan = Plan(width, height, 16 * half)
+
+    def cut(x: int, y: int, width: int, height: int) -> ss.RGB8:
+        return image[y : y + height, x : x + width]
+
+    def order(tile: Tile) -> tuple[int, int, int]:
+        return tile.level, tile.row, tile.column
+
+    whole = list(build(plan, cut, lambda pixels: pixels.tobytes(), 1))
+    bands = [Band(plan, rows, number) for number in range(-(-plan.grid(0)[1] // rows))]
+    kept: list[ss.RGB8] = []
+    made = []
+    for band in bands:
+        made += list(build_band(band, cut, lambda pixels: pixels.tobytes(), 2, kept.append))
+        assert all(tile.level <= band.top for tile in made)
+        assert kept[-1].shape[:2] == band.above[::-1]
+    made += list(build_above(zip(bands, kept, strict=True), lambda pixels: pixels.tobytes(), 2))
+    assert sorted(made, key=order) == sorted(whole, key=order)
+    for level in range(len(plan.levels)):  # what is stored as it comes needs the same order in each level
+        assert [each for each in made if each.level == level] == [each for each in whole if each.level == level]
 
 
 def test_a_failing_tile_ends_it_with_its_error() -> None:
