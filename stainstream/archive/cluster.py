@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from distributed import Client, LocalCluster, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Future, LocalCluster, WorkerPlugin, as_completed, get_worker
 
 from stainstream.api import Normalizer, load
 from stainstream.errors import MissingExtra, UsageError
+from stainstream.slides.pyramid import Band
 
-from .job import Job
+from .job import Begun, Job
 from .record import Record
 
 __all__ = ["cluster", "work"]
@@ -96,10 +97,21 @@ class _Table(WorkerPlugin):  # type: ignore[misc] # Dask has no types
             self.normalize.close()
 
 
-def work(client: Client, jobs: list[Job], model: str, engine: str) -> Iterator[Record]:
-    """Do all jobs, one slide a task, and tell what became of each as it ends.
+def work(
+    client: Client,
+    jobs: list[Job],
+    model: str,
+    engine: str,
+    tell: Callable[[float], object] = lambda share: None,  # noqa: ARG005
+) -> Iterator[Record]:
+    """Do all jobs, one slide or band a task, and tell what became of each slide as it ends.
 
     A task whose worker dies is given to another, as often as Dask allows (``distributed.scheduler.allowed-failures``).
+
+    Parameters
+    ----------
+    tell
+        Called as slides or bands end, with what share of a slide that was.
 
     Raises
     ------
@@ -108,15 +120,52 @@ def work(client: Client, jobs: list[Job], model: str, engine: str) -> Iterator[R
     """
     if any(not job.per_slide for job in jobs):
         client.register_plugin(_Table(model, engine))
-    futures = {client.submit(_run, job, pure=False, key=f"{job.name}-{id(job):x}"): job for job in jobs}
-    for future in as_completed(futures):
-        job = futures.pop(future)
-        if (error := future.exception()) is None:
-            yield future.result()
-        else:
+    slides = {client.submit(_begin, job, pure=False, key=f"{job.name}-{id(job):x}"): job for job in jobs}
+    shares = dict.fromkeys(slides, 1.0)
+    ended = as_completed(slides)
+    for future in ended:
+        share, job = shares.pop(future), slides.pop(future, None)
+        if job is None:
+            tell(share)  # a band: what it came to is its slide's affair
+        elif (error := future.exception()) is not None:
+            tell(share)
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             yield job.noted(Record(slide=job.name, status="failed", output=job.output, error=reason))
+        elif isinstance(result := future.result(), Record):
+            tell(share)
+            yield result
+        else:
+            bands, joined = _submitted(client, job, result)
+            slides[joined] = job
+            shares |= dict.fromkeys([*bands, joined], share / (len(bands) + 1))
+            ended.update([*bands, joined])
+        future.release()  # or Dask would do it again if the worker that has the result died
 
 
-def _run(job: Job) -> Record:
-    return job.run(None if job.per_slide else get_worker().plugins[_PLUGIN].normalize)
+def _submitted(client: Client, job: Job, begun: Begun) -> tuple[list[Future], Future]:
+    """The tasks of a slide's bands, and the one that joins them; they come before slides that wait."""
+    every, name = begun.bands.all, f"{job.name}-{id(job):x}"
+    bands = [
+        client.submit(_band, job, begun, band, pure=False, priority=1, key=f"{name}-{band.number + 1}of{len(every)}")
+        for band in every
+    ]
+    return bands, client.submit(_join, job, begun, bands, pure=False, priority=1, key=f"{name}-joined")
+
+
+def _begin(job: Job) -> Record | Begun:
+    return job.begin(_model(job))
+
+
+def _band(job: Job, begun: Begun, band: Band) -> Record:
+    return job.band(begun, band, _model(job))
+
+
+def _join(job: Job, begun: Begun, done: list[Record]) -> Record:
+    return job.join(begun, done, _model(job))
+
+
+def _model(job: Job) -> Normalizer | None:
+    if job.per_slide:
+        return None
+    loaded: Normalizer | None = get_worker().plugins[_PLUGIN].normalize
+    return loaded

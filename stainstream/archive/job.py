@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import tempfile
 import time
@@ -13,20 +14,39 @@ from pathlib import Path
 
 import msgspec
 
-from stainstream.api import Normalizer, load
+from stainstream.api import Normalizer, load, on_engine
+from stainstream.color.cache import cached
+from stainstream.color.lut import bake
 from stainstream.errors import FrameError, SourceError, StainstreamError
+from stainstream.slides.opening import open_slide
+from stainstream.slides.pyramid import Band
 
+from .bands import BandRows, Bands, folder_of, rows_of
+from .part import remove
+from .recipe import SlideOptions, plan_of
 from .record import Record, receipt
-from .slide import Rendering, SlideOptions
+from .slide import Rendering
 from .statistics import fitted_to
 from .store import Place
 
-__all__ = ["Job"]
+__all__ = ["Begun", "Job"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A slide that is to be done in bands, by `Job.band` and then `Job.join`."""
+
+    record: Record
+    bands: Bands
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done to a slide; `run` does it, where it is called."""
+    """What is to be done to a slide; `run` does it, where it is called.
+
+    A large slide may be divided: `begin` tells of it, `band` does a band, in any process that sees the same disk, and
+    `join` puts them together when all are done.
+    """
 
     name: str
     """The slide's, relative to the archive."""
@@ -42,6 +62,10 @@ class Job:
     look: str = ""
     """What that makes it look like."""
     resume: bool = False
+    band_rows: BandRows = 0
+    """See `stainstream.archive.bands.rows_of`; slides from or to object stores are not divided."""
+    started: str = ""
+    """The run that it belongs to."""
 
     @property
     def target(self) -> Place:
@@ -53,9 +77,75 @@ class Job:
 
         A slide that cannot be read is quarantined: its error stands in the folder ``quarantine``.
         """
-        began, digest = time.monotonic(), ""
+        begun = self.begin(normalize)
+        if isinstance(begun, Record):
+            return begun
+        return self.join(begun, [self.band(begun, band, normalize) for band in begun.bands.all], normalize)
+
+    def begin(self, normalize: Normalizer | None) -> Record | Begun:
+        """Do the same, up to the bands of a slide that is to be divided."""
+        began, record = time.monotonic(), self._record(normalize)
+        try:
+            record = msgspec.structs.replace(record, digest_in=self._digest())
+            if self.resume and (kept := self._kept(record)) is not None:
+                return kept
+            receipt(self.out, self.name).remove()
+            if (bands := self._divided(record, normalize)) is not None:
+                return Begun(_timed(record, began), bands)
+            record = self._whole(record, normalize)
+        except (StainstreamError, OSError) as error:
+            record = _failed(record, error)
+        return self.noted(_timed(record, began))
+
+    def band(self, begun: Begun, band: Band, normalize: Normalizer | None) -> Record:
+        """Do a band, unless it is finished and verified, or another has failed: then tell its error."""
+        began, bands = time.monotonic(), begun.bands
+        record = msgspec.structs.replace(begun.record, seconds=0.0)
+
+        def stop() -> None:
+            if (why := bands.given_up()) is not None:
+                raise _GivenUp(why)
+
+        try:
+            stop()
+            with self._fitted(bands.source, normalize, bands.folder) as fitted:
+                bands.make(band, fitted, stop)
+        except _GivenUp as other:
+            return msgspec.json.decode(other.why, type=Record)
+        except (StainstreamError, OSError) as error:
+            record = _failed(record, error)
+            bands.give_up(msgspec.json.encode(record))
+            return record
+        return _timed(msgspec.structs.replace(record, status="complete"), began)
+
+    def join(self, begun: Begun, done: list[Record], normalize: Normalizer | None) -> Record:
+        """Put together what `band` did, or note why that cannot be."""
+        began, bands, record = time.monotonic(), begun.bands, begun.record
+        record = msgspec.structs.replace(record, seconds=record.seconds + sum(each.seconds for each in done))
+        try:
+            if (before := self._kept(record)) is not None:  # by a worker that died before it could tell
+                return self.noted(msgspec.structs.replace(before, skipped=False))
+            if failed := sorted((each for each in done if each.status != "complete"), key=lambda each: each.status):
+                worst = failed[-1]  # quarantined rather than failed
+                record = msgspec.structs.replace(record, status=worst.status, error=worst.error)
+                return self.noted(_timed(record, began))
+
+            def tell(made: Path) -> None:
+                digest = Place(str(made)).digest()
+                changes = {"status": "complete", "tiles": bands.plan.tiles, "digest_out": digest}
+                nonlocal record
+                record = _timed(msgspec.structs.replace(record, **changes), began)
+                self._note(record)  # before its bands are used up: a worker that dies then is not missed
+
+            with self._fitted(bands.source, normalize, bands.folder) as fitted:
+                bands.join(fitted, tell)
+        except (StainstreamError, OSError) as error:
+            record = _timed(_failed(record, error), began)
+        return self.noted(record)
+
+    def _record(self, normalize: Normalizer | None) -> Record:
         model = dict(normalize.meta["model"]) if normalize else {}
-        record = Record(
+        return Record(
             slide=self.name,
             status="failed",
             output=self.output,
@@ -64,27 +154,27 @@ class Job:
             settings=self._settings(),
             host=socket.gethostname(),
         )
-        tiles = 0
-        try:
-            digest = self._digest()
-            if self.resume and (kept := self._kept(record, digest)) is not None:
-                return kept
-            receipt(self.out, self.name).remove()
-            tiles = self._make(normalize)
-            record = msgspec.structs.replace(record, status="complete", digest_out=self.target.digest())
-        except (SourceError, FrameError) as error:
-            record = msgspec.structs.replace(record, status="quarantined", error=str(error))
-        except (StainstreamError, OSError) as error:
-            record = msgspec.structs.replace(record, error=str(error))
-        seconds, now = round(time.monotonic() - began, 3), datetime.now(UTC).isoformat(timespec="seconds")
-        record = msgspec.structs.replace(record, digest_in=digest, tiles=tiles, seconds=seconds, finished=now)
-        return self.noted(record)
 
-    def _make(self, normalize: Normalizer | None) -> int:
+    def _divided(self, record: Record, normalize: Normalizer | None) -> Bands | None:
+        source, target = self.slide.local, self.target.local
+        if not self.band_rows or source is None or target is None:
+            return None
+        with open_slide(source, self.options.reader) as slide:
+            plan = plan_of(slide, self.options)
+        if not (rows := rows_of(plan, self.band_rows)):
+            return None
+        bands = Bands(source, target, self.options, plan, rows, self.threads)
+        what = f"{record.digest_in} {record.model} {record.model_sha256} {record.settings}"
+        bands.begin(what, self.started, resume=self.resume)
+        with self._fitted(source, normalize, bands.folder):  # once, before all bands
+            return bands
+
+    def _whole(self, record: Record, normalize: Normalizer | None) -> Record:
         with self.slide.fetched() as source, self._written() as target, self._fitted(source, normalize) as fitted:
             made = Rendering(source, target, fitted, self.options, self.threads).run()
         assert made is not None
-        return made.tiles
+        changes = {"status": "complete", "tiles": made.tiles, "digest_out": self.target.digest()}
+        return msgspec.structs.replace(record, **changes)
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[Path]:
@@ -98,7 +188,8 @@ class Job:
             self.target.put(made)
 
     @contextlib.contextmanager
-    def _fitted(self, source: Path, normalize: Normalizer | None) -> Iterator[Normalizer]:
+    def _fitted(self, source: Path, normalize: Normalizer | None, tables: Path | None = None) -> Iterator[Normalizer]:
+        """The model, or what is fitted to this slide; its table is kept in `tables`, for others to map."""
         if not self.per_slide:
             assert normalize is not None
             yield normalize
@@ -111,7 +202,13 @@ class Job:
             method = fitted_to(source, self.per_slide, self.look, file)
             if (new := file.read_bytes()) != data:
                 kept.write(new)
-        with load(method, self.engine, 1) as loaded:
+        if tables is None:
+            with load(method, self.engine, 1) as loaded:
+                yield loaded
+            return
+        name, key = method.name, hashlib.sha256(new).hexdigest()
+        table = cached(key, name, lambda: bake(method, name, method.rounding), tables)
+        with on_engine(table, self.engine, 1) as loaded:
             yield loaded
 
     def _settings(self) -> str:
@@ -127,7 +224,7 @@ class Job:
             digest += "+" + Place(self.slide.url[: -len(".mrxs")] if "://" in self.slide.url else more).digest()
         return digest
 
-    def _kept(self, record: Record, digest: str) -> Record | None:
+    def _kept(self, record: Record) -> Record | None:
         """What was noted before, if it holds still: same slide, model and settings, and the output is what it was."""
         data = receipt(self.out, self.name).read()
         if data is None:
@@ -136,8 +233,8 @@ class Job:
             before = msgspec.json.decode(data, type=Record)
         except msgspec.DecodeError:
             return None
-        same = ("output", "model", "model_sha256", "settings")
-        if before.digest_in != digest or any(getattr(before, key) != getattr(record, key) for key in same):
+        same = ("digest_in", "output", "model", "model_sha256", "settings")
+        if any(getattr(before, key) != getattr(record, key) for key in same):
             return None
         if before.status == "quarantined" or (
             before.status == "complete" and before.digest_out and before.digest_out == self.target.digest()
@@ -146,14 +243,41 @@ class Job:
         return None
 
     def noted(self, record: Record) -> Record:
-        """Keep what became of the slide; a record that cannot be kept is a failed one."""
+        """Keep what became of the slide; a record that cannot be kept is a failed one.
+
+        Finished bands stay where it failed, for the next run; where it did not, they are of no more use.
+        """
         quarantine = self.out.under(f"quarantine/{self.name}.txt")
         try:
             if record.status == "quarantined":
                 quarantine.write(f"{record.error}\n".encode())
             elif record.status == "complete":
                 quarantine.remove()
-            receipt(self.out, self.name).write(msgspec.json.format(msgspec.json.encode(record), indent=1))
+            self._note(record)
         except (StainstreamError, OSError) as error:  # a full disk: it is told, and done again by the next run
             return msgspec.structs.replace(record, status="failed", error=record.error or str(error))
+        if record.status != "failed" and (target := self.target.local) is not None:
+            remove(folder_of(target))
         return record
+
+    def _note(self, record: Record) -> None:
+        receipt(self.out, self.name).write(msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+
+class _GivenUp(Exception):
+    """Another band has failed."""
+
+    def __init__(self, why: bytes) -> None:
+        super().__init__()
+        self.why = why
+
+
+def _failed(record: Record, error: Exception) -> Record:
+    status = "quarantined" if isinstance(error, SourceError | FrameError) else "failed"
+    return msgspec.structs.replace(record, status=status, error=str(error))
+
+
+def _timed(record: Record, began: float) -> Record:
+    """With the time since `began` added."""
+    seconds, now = round(record.seconds + time.monotonic() - began, 3), datetime.now(UTC).isoformat(timespec="seconds")
+    return msgspec.structs.replace(record, seconds=seconds, finished=now)

@@ -20,13 +20,17 @@ _OLD_S = 24 * 3600  # after which what another computer began is taken for aband
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, begun: Path | None = None) -> Iterator[Path]:
     """Give a name beside `path` under which to make a file or folder; it takes the place of `path` at the end.
 
     Where the block fails what was made is removed, and what was at `path` before stays. What processes that were killed
-    have left there is removed first.
+    have left there is removed first. With `begun`, on the same disk, that takes the place, and stays where it fails.
     """
     sweep(path)
+    if begun is not None:
+        yield begun
+        _replace(begun, path)
+        return
     part = path.with_name(f".{path.name}.{_host()}-{os.getpid()}.part")
     try:
         yield part

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from pathlib import PurePosixPath
 
 from stainstream.errors import UsageError
 from stainstream.slides import WRITERS
 
+from .bands import BandRows
 from .job import Job
-from .slide import SlideOptions
+from .recipe import SlideOptions
 from .store import Place, slides
 
 __all__ = ["plan"]
@@ -27,6 +29,7 @@ def plan(
     per_slide: str = "",
     look: str = "",
     resume: bool = False,
+    band_rows: BandRows = "auto",
 ) -> list[Job]:
     """The jobs of an archive, one a slide.
 
@@ -38,6 +41,8 @@ def plan(
         What is written: ``"ome.zarr"``, ``"ome.tiff"``, ``"tiff"`` or ``"svs"``.
     share
         ``"2/8"`` for the second eighth of the slides; empty for all.
+    band_rows
+        How many rows of tiles a band of a slide has, see `stainstream.archive.bands.rows_of`; 0 for slides as a whole.
 
     Raises
     ------
@@ -52,8 +57,13 @@ def plan(
     found = [(name, place) for name, place in slides(source) if not place.url.startswith(inside)]
     stems = Counter(_stem(name) for name, _ in found)
     outputs = {name: f"{_stem(name) if stems[_stem(name)] == 1 else name}.{kind}" for name, _ in found}
+    if band_rows not in ("auto", 0) and (far := [each for each in (source, out) if Place(each).local is None]):
+        raise UsageError(
+            f"cannot divide slides with {far[0]}", "bands need disks that all workers see", "leave out: --band"
+        )
+    run, to = uuid.uuid4().hex, Place(out)
     return [
-        Job(name, place, outputs[name], Place(out), options, engine, threads, per_slide, look, resume)
+        Job(name, place, outputs[name], to, options, engine, threads, per_slide, look, resume, band_rows, run)
         for name, place in _shared(found, share)
     ]
 

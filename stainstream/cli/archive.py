@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,7 +13,7 @@ from .options import DEFAULT, EngineName, ModelName
 from .slides import Associated, CompressionName, KeepBackground, PerSlide, Quality, Reader, Target, TileSide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stainstream.archive.record import Record
 
@@ -29,7 +30,15 @@ def archive(
     workers: Annotated[
         int, typer.Option(min=0, help="Workers to start.", show_default="one a processor; slurm and k8s: 1")
     ] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads a worker spends on a slide.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads a worker spends on a slide or band.")] = 1,
+    band: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWS|auto|0",
+            help="Divide slides into bands of so many rows of tiles (made a power of two), one a task; 0: never; "
+            "auto: slides of more than 4,096 tiles, into bands of 1,024 or a little more.",
+        ),
+    ] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what is complete and verified.")] = False,
     share: Annotated[str, typer.Option(help="Do a part only: 2/8 for the second eighth, as in SLURM arrays.")] = "",
     manifest: Annotated[
@@ -46,7 +55,7 @@ def archive(
     associated: Associated = True,
     reader: Reader = "",
 ) -> None:
-    """Normalize an archive of slides, one a task, on Dask; a slide that fails is named, and the others go on.
+    """Normalize an archive on Dask, a slide or a band of a large one a task; a slide that fails is named, others go on.
 
     The exit code is 1 if any was quarantined or failed. OUT/manifest lists what became of each.
     """
@@ -65,16 +74,28 @@ def archive(
         from stainstream.archive.cluster import work
     except ImportError as error:
         raise MissingExtra("cannot normalize archives", error.name or "distributed", "archive") from error
+    rows = _rows(band)
     options = checked(tile, compression, quality, keep_background, associated, reader)
     checked_method(per_slide, target)
     jobs = plan(
-        source, out, to, options, share, engine=engine, threads=threads, per_slide=per_slide, look=target, resume=resume
+        source,
+        out,
+        to,
+        options,
+        share,
+        engine=engine,
+        threads=threads,
+        per_slide=per_slide,
+        look=target,
+        resume=resume,
+        band_rows=rows,
     )
     with load(model, engine, 1) as loaded:  # bakes the table, for workers to map
         name = per_slide or loaded.artifact.name
-    with connected(cluster, min(workers or os.cpu_count() or 1, max(1, len(jobs)))) as client:
+    wanted = workers or (os.cpu_count() or 1 if cluster == "local" else 1)
+    with connected(cluster, wanted if rows else min(wanted, max(1, len(jobs)))) as client:
         typer.echo(f"stainstream: {len(jobs)} slides, {name}; dashboard: {client.dashboard_link}", err=True)
-        counts = _told(len(jobs), work(client, jobs, model, engine))
+        counts = _told(len(jobs), partial(work, client, jobs, model, engine))
     place = write_manifest(Place(out), manifest)
     order = ("complete", "skipped", "quarantined", "failed")
     summary = ", ".join(f"{counts[what]} {what}" for what in order if counts[what])
@@ -83,18 +104,40 @@ def archive(
         raise typer.Exit(1)
 
 
-def _told(total: int, ended: Iterator[Record]) -> Counter[str]:
-    """Show a bar, and name what failed."""
+def _rows(band: str) -> int | Literal["auto"]:
+    """What --band says.
+
+    Raises
+    ------
+    UsageError
+        If it is none of what it may be.
+    """
+    from stainstream.errors import UsageError
+
+    if band == "auto":
+        return "auto"
+    if band.isascii() and band.isdecimal():
+        return int(band)
+    raise UsageError(f"wrong band {band!r}", "it is a number of rows of tiles, auto, or 0 for slides as a whole")
+
+
+def _told(total: int, start: Callable[[Callable[[float], None]], Iterator[Record]]) -> Counter[str]:
+    """Show a bar, to which every band adds its share of a slide, and name what failed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
-    console, counts = Console(stderr=True), Counter[str]()
+    console, counts, ended = Console(stderr=True), Counter[str](), 0.0
     columns = (BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), "slides,", TimeRemainingColumn(), "left")
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total)
-        for record in ended:
+
+        def tell(share: float) -> None:
+            nonlocal ended
+            ended += share
+            bar.update(task, completed=round(ended, 6))  # many shares of one slide make it a whole one
+
+        for record in start(tell):
             counts["skipped" if record.skipped and record.status == "complete" else record.status] += 1
             if record.error:
                 console.print(f"{record.status}: {record.slide}: {record.error}", markup=False, soft_wrap=True)
-            bar.advance(task)
     return counts

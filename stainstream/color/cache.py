@@ -28,13 +28,13 @@ def folder() -> Path:
     return cache_folder() / "tables"
 
 
-def cached(key: str, name: str, build: Callable[[], Lut]) -> Lut:
-    """Load the table kept under `key`, or build and keep it.
+def cached(key: str, name: str, build: Callable[[], Lut], where: Path | None = None) -> Lut:
+    """Load the table kept under `key`, in `folder()` or `where`, or build and keep it.
 
     A table file is the 64 MiB of little-endian words followed by their SHA-256. It is mapped, not read, and checked on
     every load; a damaged or truncated one is built anew. A cache that cannot be written costs a warning, not the table.
     """
-    path = folder() / f"{key}.lut"
+    path = (where or folder()) / f"{key}.lut"
     try:
         return _load(path, name)
     except FileNotFoundError:

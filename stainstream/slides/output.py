@@ -81,6 +81,11 @@ class Output(ABC):
             f"cannot write {name} with {compression}", f"this kind of slide takes {', '.join(cls.compressions)}"
         )
 
+    @classmethod
+    def chunk(cls, level: int, column: int, row: int) -> str:  # noqa: ARG003 - others need it
+        """Where under `path` a tile is a file of its own, which may lie there before `write`; empty where none is."""
+        return ""
+
     @abstractmethod
     def write(self, tiles: Iterator[Tile]) -> None:
         """Write all tiles, those of a level in order, and whatever else belongs to the slide.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from .pyramid import Tile
 
 __all__ = ["OmeZarr"]
 
+_DOCUMENT, _PICTURES = "zarr.json", "associated"
 _CHANNELS = (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF"))
 _AXES = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
 
@@ -32,14 +33,24 @@ class OmeZarr(Output):
     compressions: ClassVar[tuple[Compression, ...]] = ("zstd", "deflate", "none")
     predicts = False
 
+    @classmethod
+    def chunk(cls, level: int, column: int, row: int) -> str:
+        return f"{level}/c/0/{row}/{column}"
+
     def write(self, tiles: Iterator[Tile]) -> None:
-        self.path.mkdir()
+        self.path.mkdir(exist_ok=True)
         sizes = self.plan.levels
+        for old in (self.path / _DOCUMENT, *(self.path / str(level) / _DOCUMENT for level in range(len(sizes)))):
+            old.unlink(missing_ok=True)  # of one who was killed; zarr-python would refuse, or remove all chunks
+        shutil.rmtree(self.path / _PICTURES, ignore_errors=True)
         group = zarr.create_group(self.path, zarr_format=3, attributes=self._attributes())
         for level, (width, height) in enumerate(sizes):
             self._array(group, str(level), width, height, self.plan.tile)
         for tile in tiles:
-            _chunk(self.path / str(tile.level), tile.row, tile.column).write_bytes(tile.data)
+            file = self.path / self.chunk(tile.level, tile.column, tile.row)
+            if tile.column == 0:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(tile.data)
         for name, image in self.label.associated.items():
             self._picture(name, image)
 
@@ -68,7 +79,7 @@ class OmeZarr(Output):
         }
 
     def _picture(self, name: str, image: RGB8) -> None:
-        (height, width, _), folder = image.shape, self.path / "associated" / _legal(name)
+        (height, width, _), folder = image.shape, self.path / _PICTURES / _legal(name)
         ome = {"ome": _ome(name, None, [(1.0, 1.0)])}
         group = zarr.create_group(folder, zarr_format=3, attributes=ome)
         array = group.create_array(
@@ -101,13 +112,6 @@ def _ome(name: str, um: tuple[float, float] | None, scales: list[tuple[float, fl
         "multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": "mean"}],
         "omero": {"channels": channels, "rdefs": {"model": "color"}},
     }
-
-
-def _chunk(array: Path, row: int, column: int) -> Path:
-    folder = array / "c" / "0" / str(row)
-    if column == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder / str(column)
 
 
 def _legal(name: str) -> str:

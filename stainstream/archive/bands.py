@@ -1,0 +1,296 @@
+"""One slide in bands, by several processes that see the same disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from stainstream.api import Normalizer
+from stainstream.config import Settings
+from stainstream.errors import SinkError
+from stainstream.frame import RGB8
+from stainstream.slides import WRITERS, Output
+from stainstream.slides.encoding import Encoder, Encoding, encoder
+from stainstream.slides.opening import open_slide
+from stainstream.slides.pyramid import Band, Plan, Tile, build_above, build_band
+from stainstream.wholefile import write_whole
+
+from .part import remove, whole
+from .recipe import SlideOptions, label_of, producer_of
+
+__all__ = ["BandRows", "Bands", "folder_of", "rows_of"]
+
+BandRows: TypeAlias = int | Literal["auto"]
+"""How many rows of tiles a band has, made a power of two; 0 for slides as a whole."""
+
+_LARGE, _ENOUGH = 4096, 1024  # tiles of a slide that is divided, and of a band at least
+
+
+def rows_of(plan: Plan, wanted: BandRows) -> int:
+    """How many rows of tiles of level 0 a slide's bands have; 0 if it is not divided.
+
+    ``"auto"`` divides slides of more than 4,096 tiles, into bands of 1,024 or a little more.
+    """
+    columns, rows = plan.grid(0)
+    if wanted == "auto":
+        wanted = -(-_ENOUGH // columns) if plan.tiles > _LARGE else 0
+    height = 1 << (wanted - 1).bit_length() if wanted else 0
+    return height if height < rows else 0
+
+
+def folder_of(target: Path) -> Path:
+    """Where the bands of a slide wait for each other, beside what they become."""
+    return target.with_name(f".{target.name}.bands")
+
+
+class _Receipt(Settings, frozen=True, kw_only=True):
+    """What a finished band consists of."""
+
+    tiles: list[tuple[int, int, int, int]]
+    """Level, column, row and size in bytes of each, in the order in which they were made."""
+    sha256: str
+    """Of the tiles, and of the pixels for the levels above."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """A slide that is normalized band by band, and joined without decoding or encoding anything again.
+
+    The bands' tiles wait in a folder beside the target: those of kinds with files of their own for them where they will
+    stay, others one after the other in a file. Each band has a receipt. Above the levels that bands make whole rows of,
+    the few tiles that are left are made when they are joined, from pixels that bands kept: what comes out is what
+    `Rendering` writes, byte by byte.
+    """
+
+    source: Path
+    target: Path
+    options: SlideOptions
+    plan: Plan
+    rows: int
+    """Rows of tiles of level 0 in a band; see `rows_of`."""
+    threads: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """Where they wait."""
+        return folder_of(self.target)
+
+    @property
+    def all(self) -> list[Band]:
+        """The bands, from the top."""
+        return [Band(self.plan, self.rows, number) for number in range(-(-self.plan.grid(0)[1] // self.rows))]
+
+    def begin(self, what: str, run: str, *, resume: bool) -> None:
+        """Make room for the bands; keep what is there of the same run, or of `what` if that is to be resumed.
+
+        Parameters
+        ----------
+        what
+            The slide, model and settings, as a text.
+
+        Raises
+        ------
+        SinkError
+            If that cannot be written.
+        """
+        now = (f"{what} in bands of {self.rows} rows of {self.plan.tile}", run)
+        before = self._begun()
+        try:
+            if before is None or before[0] != now[0] or not (resume or before == now):
+                remove(self.folder)
+                self.folder.mkdir(parents=True)
+            if before != now:
+                self._error.unlink(missing_ok=True)
+                write_whole(self.folder / "of.json", msgspec.json.encode(now))
+        except OSError as error:
+            raise SinkError(f"cannot write {self.target}", error.strerror or str(error)) from error
+
+    def give_up(self, why: bytes) -> None:
+        """Leave word for the other bands that one has failed."""
+        with contextlib.suppress(OSError):  # they go on then
+            write_whole(self._error, why)
+
+    def given_up(self) -> bytes | None:
+        """Why bands need not go on; None as long as none has failed.
+
+        Raises
+        ------
+        SinkError
+            If their folder is gone.
+        """
+        if not self.folder.is_dir():
+            raise SinkError(f"cannot write {self.target}", f"somebody removed {self.folder}", "start it again")
+        try:
+            return self._error.read_bytes()
+        except OSError:
+            return None
+
+    def make(self, band: Band, normalize: Normalizer, between: Callable[[], object] = lambda: None) -> None:
+        """Make one band, unless it is finished, as its digest says.
+
+        Parameters
+        ----------
+        between
+            Called before each row of tiles; what it raises ends it.
+
+        Raises
+        ------
+        SourceError
+            If the slide cannot be read there.
+        SinkError
+            If it cannot be written.
+        """
+        if self._finished(band):
+            return
+        try:
+            with open_slide(self.source, self.options.reader) as slide:
+                produce = producer_of(slide, normalize, self.options)
+                kept: list[RGB8] = []
+                with contextlib.closing(build_band(band, produce, self._encode, self.threads, kept.append)) as tiles:
+                    self._store(band, _counted(tiles, between), kept)
+        except OSError as error:
+            raise SinkError(f"cannot write {self.target}", error.strerror or str(error)) from error
+
+    def join(self, normalize: Normalizer, before: Callable[[Path], None] = lambda path: None) -> None:  # noqa: ARG005
+        """Put finished bands together under the target's name.
+
+        Parameters
+        ----------
+        before
+            Called with what was made before it takes the target's name.
+
+        Raises
+        ------
+        SourceError
+            If the slide cannot be read.
+        SinkError
+            If it cannot be written.
+        """
+        bands = self.all
+        receipts = [self._receipt(band) for band in bands]
+        above = build_above(((band, self._above(band)) for band in bands), self._encode, self.threads)
+        ready = (self._tiles(band, each) for band, each in zip(bands, receipts, strict=True))
+        group = self.folder / "group" if self._chunked else None
+        try:
+            with open_slide(self.source, self.options.reader) as slide:
+                label = label_of(slide, self.target, normalize, self.options)
+            with whole(self.target, group) as part, contextlib.closing(above):
+                tiles = above if group else itertools.chain(itertools.chain.from_iterable(ready), above)
+                self._kind(part, self.plan, self._encoding, label).write(tiles)
+                before(part)
+        except OSError as error:
+            raise SinkError(f"cannot write {self.target}", error.strerror or str(error)) from error
+
+    @property
+    def _kind(self) -> type[Output]:
+        return WRITERS.serving(self.target.name).load()
+
+    @property
+    def _chunked(self) -> bool:
+        return bool(self._kind.chunk(0, 0, 0))
+
+    @property
+    def _encoding(self) -> Encoding:
+        return self._kind.encoding_for(self.options.compression, self.options.quality, self.target.name)
+
+    @property
+    def _encode(self) -> Encoder:
+        return encoder(self._encoding, predict=self._kind.predicts)
+
+    @property
+    def _error(self) -> Path:
+        return self.folder / "error.json"
+
+    def _begun(self) -> tuple[str, str] | None:
+        """What was begun there, by which run."""
+        try:
+            return msgspec.json.decode((self.folder / "of.json").read_bytes(), type=tuple[str, str])
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _store(self, band: Band, tiles: Iterator[Tile], kept: list[RGB8]) -> None:
+        listed: list[tuple[int, int, int, int]] = []
+        digest = hashlib.sha256()
+        with self._storing(band) as put:
+            for tile in tiles:
+                put(tile)
+                listed.append((tile.level, tile.column, tile.row, len(tile.data)))
+                digest.update(tile.data)
+        pixels = kept[0].tobytes()
+        write_whole(self._file(band, "above"), pixels)
+        digest.update(pixels)
+        receipt = _Receipt(tiles=listed, sha256=digest.hexdigest())
+        write_whole(self._file(band, "json"), msgspec.json.encode(receipt))
+
+    @contextlib.contextmanager
+    def _storing(self, band: Band) -> Iterator[Callable[[Tile], object]]:
+        if not self._chunked:
+            with whole(self._file(band, "tiles")) as part, part.open("wb") as file:
+                yield lambda tile: file.write(tile.data)
+            return
+        rows: set[Path] = set()
+
+        def put(tile: Tile) -> None:
+            file = self._chunk(tile.level, tile.column, tile.row)
+            if file.parent not in rows:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                rows.add(file.parent)
+            file.write_bytes(tile.data)
+
+        try:
+            yield put
+        except BaseException:
+            for row in rows:
+                remove(row)
+            raise
+
+    def _tiles(self, band: Band, receipt: _Receipt) -> Iterator[Tile]:
+        """What was stored, in the order in which it was made."""
+        if self._chunked:
+            for level, column, row, _ in receipt.tiles:
+                yield Tile(level, column, row, self._chunk(level, column, row).read_bytes())
+            return
+        with self._file(band, "tiles").open("rb") as file:
+            for level, column, row, size in receipt.tiles:
+                yield Tile(level, column, row, file.read(size))
+
+    def _finished(self, band: Band) -> bool:
+        try:
+            receipt = self._receipt(band)
+            digest = hashlib.sha256()
+            for tile in self._tiles(band, receipt):
+                digest.update(tile.data)
+            digest.update(self._file(band, "above").read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return False
+        return digest.hexdigest() == receipt.sha256
+
+    def _receipt(self, band: Band) -> _Receipt:
+        return msgspec.json.decode(self._file(band, "json").read_bytes(), type=_Receipt)
+
+    def _above(self, band: Band) -> RGB8:
+        width, height = band.above
+        data = np.frombuffer(self._file(band, "above").read_bytes(), np.uint8)
+        return data.reshape(height, width, 3)
+
+    def _file(self, band: Band, what: str) -> Path:
+        return self.folder / f"{band.number}.{what}"
+
+    def _chunk(self, level: int, column: int, row: int) -> Path:
+        return self.folder / "group" / self._kind.chunk(level, column, row)
+
+
+def _counted(tiles: Iterator[Tile], between: Callable[[], object]) -> Iterator[Tile]:
+    between()
+    for tile in tiles:
+        yield tile
+        if tile.level == 0 and tile.column == 0:
+            between()
