@@ -5,6 +5,7 @@
 * ``memory``: the peak of a process that normalizes the first tiles of a pyramid of 100,000 x 100,000, and its pace;
   the paper's later claim (such a slide in 40 s on a GPU, decoding apart) beside what that makes for the whole slide.
 * ``workers``: an archive of one slide many times on Dask, by one worker and by two, of one thread each.
+* ``bands``: one slide by one worker, undivided and in bands, beside the same in bands by two workers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,7 @@ from stainstream.slides.encoding import encoder
 from stainstream.slides.opening import open_slide
 
 SIDE, TILE, DISTINCT = 100_000, 512, 64
+BANDED_SIDE, BAND_ROWS = 25_600, 4
 PAPER_S = 40.0
 OUTPUTS = {"ome.tiff": "jpeg", "svs": "jpeg2000", "ome.zarr": "zstd", "tiff": "deflate"}
 CORES = os.cpu_count() or 1
@@ -99,14 +102,14 @@ def stages(slide: Path, normalize: ss.Normalizer, most: int) -> dict[str, Any]:
     return found
 
 
-def pyramid(path: Path, slide: Path) -> None:
-    """A slide of 100,000 x 100,000 in a few MB: its JPEG tiles are 64 of another slide's, again and again."""
+def pyramid(path: Path, slide: Path, side: int = SIDE) -> None:
+    """A slide of any size in a few MB: its JPEG tiles are 64 of another slide's, again and again."""
     with open_slide(slide) as opened:
         across, down = opened.about.width // TILE, opened.about.height // TILE
         places = [(x * TILE, y * TILE) for y in range(down) for x in range(across)]
         tiles = [opened.read(*place, TILE, TILE) for place in itertools.islice(itertools.cycle(places), DISTINCT)]
     data = [imagecodecs.jpeg8_encode(tile, level=80, outcolorspace="ycbcr", subsampling="420") for tile in tiles]
-    sizes, side = [], SIDE
+    sizes = []
     while side > TILE:
         sizes.append(side)
         side //= 2
@@ -200,6 +203,38 @@ def workers(slide: Path, folder: Path, copies: int, rounds: int) -> dict[str, An
     return found
 
 
+def bands(slide: Path, folder: Path, side: int, rounds: int) -> dict[str, Any]:
+    """Seconds for one slide: undivided by one worker, in bands by one and by two, which hold the model already."""
+    archive = folder / "large"
+    archive.mkdir()
+    large = archive / "large.tif"
+    pyramid(large, slide, side)
+    ways = {"one_undivided": (1, 0), "one_in_bands": (1, BAND_ROWS), "two_in_bands": (2, BAND_ROWS)}
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    digests = set()
+    for turn, (way, (count, rows)) in itertools.product(range(rounds), ways.items()):
+        out = folder / f"banded-{turn}-{way}"
+        warm = plan(str(slide), str(out / "warm"), "ome.tiff", SlideOptions(), band_rows=1)
+        jobs = plan(str(archive), str(out), "ome.tiff", SlideOptions(), band_rows=rows)
+        with cluster("local", count) as client:
+            client.wait_for_workers(count, timeout=120)
+            list(work(client, warm, "default", "auto"))
+            began = time.perf_counter()
+            (record,) = work(client, jobs, "default", "auto")
+            taken[way].append(time.perf_counter() - began)
+        assert record.status == "complete", record.error
+        digests.add(record.digest_out)
+        shutil.rmtree(out)
+    assert len(digests) == 1
+    median = {way: float(np.median(each)) for way, each in taken.items()}
+    found = {"side": side, "tiles": record.tiles, "rows_a_band": BAND_ROWS, "rounds": rounds,
+             **{way: quartiles(each) for way, each in taken.items()},
+             "bands_over_undivided": round(median["one_in_bands"] / median["one_undivided"], 3),
+             "two_over_one_undivided": round(median["one_undivided"] / median["two_in_bands"], 3)}  # fmt: skip
+    print(json.dumps(found), flush=True)
+    return found
+
+
 def main(file: Path, slides: list[Path], *, quick: bool) -> None:
     """Measure everything, one thing after another."""
     rounds, tiles, copies = (1, 400, 2) if quick else (9, 3000, 12)
@@ -213,6 +248,7 @@ def main(file: Path, slides: list[Path], *, quick: bool) -> None:
         result["memory"] = memory(slides[0], folder, tiles)
         result["claim"] = claim(result["memory"], result["stages"][0])
         result["workers"] = workers(slides[0], folder, copies, 1 if quick else 3)
+        result["bands"] = bands(slides[0], folder, BANDED_SIDE // 4 if quick else BANDED_SIDE, 1 if quick else 3)
     result["load_after"] = os.getloadavg()
     file.write_text(json.dumps(result, indent=1) + "\n")
 
