@@ -196,6 +196,8 @@ class Link:
         self._peers[route] = time.monotonic()
         if fresh:
             self._greet(route)
+            if route not in self._peers:
+                return  # what it said before it went away is of no use, and it cannot be answered
         try:
             if not parts or len(parts) > _PARTS:
                 raise WireError("wrong number of parts", f"it has more than {_PARTS}, or none")

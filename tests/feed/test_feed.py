@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import zmq
 
 from stainstream.errors import FeedFull, UsageError
 from stainstream.feed import Counts, End, Publisher, Subscriber, Tile
+from stainstream.feed.hub import HUB
 from stainstream.feed.message import pack, unpack
 from stainstream.feed.window import Window
 
@@ -225,3 +227,29 @@ with Publisher("tcp://127.0.0.1:0") as publisher, Subscriber(publisher.address) 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [2, 2, 3]
+
+
+@pytest.mark.parametrize("role", ["subscriber", "worker"])
+def test_a_receiver_whose_greeting_is_read_when_it_is_gone_already(publisher: Publisher, role: str) -> None:
+    """As one that is killed: it must not be given anything, for ever, by a thread that does nothing else any more."""
+    release = threading.Event()
+
+    def hold() -> None:
+        release.wait(20)
+
+    HUB.post(hold)
+    context = zmq.Context()
+    for _ in range(20):
+        receiver = context.socket(zmq.DEALER)
+        receiver.connect(publisher.address)
+        for _ in range(5):
+            receiver.send(pack("hello", role=role, name="killed", session="0" * 32))
+            receiver.close(linger=5000)
+    context.term()  # all was sent
+    time.sleep(0.5)  # ZeroMQ's own thread has read it all, and found the connections closed
+    release.set()
+    series = publisher.begin("s")
+    for seq in range(5):
+        series.send(pixels(seq))
+    items = consume(publisher.address, 5)
+    assert [item.sequence for item in items if isinstance(item, Tile)] == [0, 1, 2, 3, 4]
