@@ -244,7 +244,7 @@ def test_a_receiver_whose_greeting_is_read_when_it_is_gone_already(publisher: Pu
         receiver.connect(publisher.address)
         for _ in range(5):
             receiver.send(pack("hello", role=role, name="killed", session="0" * 32))
-            receiver.close(linger=5000)
+        receiver.close(linger=5000)
     context.term()  # all was sent
     time.sleep(0.5)  # ZeroMQ's own thread has read it all, and found the connections closed
     release.set()
