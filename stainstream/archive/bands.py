@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,8 @@ class Bands:
             if before is None or before[0] != now[0] or not (resume or before == now):
                 remove(self.folder)
                 self.folder.mkdir(parents=True)
+                for level in range(self.all[0].top + 1 if self._chunked else 0):
+                    (self._group / self._kind.chunk(level, 0, 0)).parent.parent.mkdir(parents=True)
             if before != now:
                 self._error.unlink(missing_ok=True)
                 write_whole(self.folder / "of.json", msgspec.json.encode(now))
@@ -114,12 +117,12 @@ class Bands:
             raise SinkError(f"cannot write {self.target}", error.strerror or str(error)) from error
 
     def give_up(self, why: bytes) -> None:
-        """Leave word for the other bands that one has failed."""
+        """Leave word for the other bands that the slide cannot be read."""
         with contextlib.suppress(OSError):  # they go on then
             write_whole(self._error, why)
 
     def given_up(self) -> bytes | None:
-        """Why bands need not go on; None as long as none has failed.
+        """Why bands need not go on; None as long as they do.
 
         Raises
         ------
@@ -151,6 +154,7 @@ class Bands:
         if self._finished(band):
             return
         try:
+            self._file(band, "json").unlink(missing_ok=True)
             with open_slide(self.source, self.options.reader) as slide:
                 produce = producer_of(slide, normalize, self.options)
                 kept: list[RGB8] = []
@@ -178,7 +182,7 @@ class Bands:
         receipts = [self._receipt(band) for band in bands]
         above = build_above(((band, self._above(band)) for band in bands), self._encode, self.threads)
         ready = (self._tiles(band, each) for band, each in zip(bands, receipts, strict=True))
-        group = self.folder / "group" if self._chunked else None
+        group = self._group if self._chunked else None
         try:
             with open_slide(self.source, self.options.reader) as slide:
                 label = label_of(slide, self.target, normalize, self.options)
@@ -204,6 +208,10 @@ class Bands:
     @property
     def _encode(self) -> Encoder:
         return encoder(self._encoding, predict=self._kind.predicts)
+
+    @property
+    def _group(self) -> Path:
+        return self.folder / "group"
 
     @property
     def _error(self) -> Path:
@@ -232,31 +240,36 @@ class Bands:
 
     @contextlib.contextmanager
     def _storing(self, band: Band) -> Iterator[Callable[[Tile], object]]:
-        if not self._chunked:
-            with whole(self._file(band, "tiles")) as part, part.open("wb") as file:
-                yield lambda tile: file.write(tile.data)
-            return
-        rows: set[Path] = set()
+        """What stores tiles, all or none, and apart from what another worker does who was given up for dead."""
+        with whole(self._file(band, "tiles")) as part:
+            if not self._chunked:
+                with part.open("wb") as file:
+                    yield lambda tile: file.write(tile.data)
+                return
+            part.mkdir()
+            rows: dict[str, None] = {}
 
-        def put(tile: Tile) -> None:
-            file = self._chunk(tile.level, tile.column, tile.row)
-            if file.parent not in rows:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                rows.add(file.parent)
-            file.write_bytes(tile.data)
+            def put(tile: Tile) -> None:
+                name = self._kind.chunk(tile.level, tile.column, tile.row)
+                row = name.rpartition("/")[0]
+                if row not in rows:
+                    (part / row).mkdir(parents=True)
+                    rows[row] = None
+                (part / name).write_bytes(tile.data)
 
-        try:
             yield put
-        except BaseException:
+            if self._file(band, "json").exists():
+                return  # the other was faster, and may be read already
             for row in rows:
-                remove(row)
-            raise
+                remove(self._group / row)
+                os.replace(part / row, self._group / row)
 
     def _tiles(self, band: Band, receipt: _Receipt) -> Iterator[Tile]:
         """What was stored, in the order in which it was made."""
         if self._chunked:
             for level, column, row, _ in receipt.tiles:
-                yield Tile(level, column, row, self._chunk(level, column, row).read_bytes())
+                chunk = self._group / self._kind.chunk(level, column, row)
+                yield Tile(level, column, row, chunk.read_bytes())
             return
         with self._file(band, "tiles").open("rb") as file:
             for level, column, row, size in receipt.tiles:
@@ -283,9 +296,6 @@ class Bands:
 
     def _file(self, band: Band, what: str) -> Path:
         return self.folder / f"{band.number}.{what}"
-
-    def _chunk(self, level: int, column: int, row: int) -> Path:
-        return self.folder / "group" / self._kind.chunk(level, column, row)
 
 
 def _counted(tiles: Iterator[Tile], between: Callable[[], object]) -> Iterator[Tile]:

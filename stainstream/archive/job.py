@@ -98,7 +98,10 @@ class Job:
         return self.noted(_timed(record, began))
 
     def band(self, begun: Begun, band: Band, normalize: Normalizer | None) -> Record:
-        """Do a band, unless it is finished and verified, or another has failed: then tell its error."""
+        """Do a band, unless it is finished and verified, or the slide is unreadable at another: then tell its error.
+
+        Whatever else fails may be this worker's fault: others go on, and what they finish is kept for the next run.
+        """
         began, bands = time.monotonic(), begun.bands
         record = msgspec.structs.replace(begun.record, seconds=0.0)
 
@@ -114,7 +117,8 @@ class Job:
             return msgspec.json.decode(other.why, type=Record)
         except (StainstreamError, OSError) as error:
             record = _failed(record, error)
-            bands.give_up(msgspec.json.encode(record))
+            if record.status == "quarantined":
+                bands.give_up(msgspec.json.encode(record))
             return record
         return _timed(msgspec.structs.replace(record, status="complete"), began)
 
@@ -265,7 +269,7 @@ class Job:
 
 
 class _GivenUp(Exception):
-    """Another band has failed."""
+    """The slide cannot be read at another band."""
 
     def __init__(self, why: bytes) -> None:
         super().__init__()

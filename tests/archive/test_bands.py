@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import pickle
 import shutil
 import subprocess
 import sys
@@ -162,6 +164,51 @@ def test_a_slide_that_cannot_be_read_is_quarantined_once(tmp_path: Path, normali
     assert not first.bands.folder.exists()
     shutil.move(tmp_path / "good.tif", tmp_path / "in" / "a.tif")
     assert doing.run(normalize).status == "complete"
+
+
+OTHER = """
+import pickle, sys
+import stainstream as ss
+doing, first, band = pickle.load(open(sys.argv[1], "rb"))
+with ss.load("default", "lut_numpy") as normalize:
+    print(doing.band(first, band, normalize).status)
+"""
+
+
+@pytest.mark.parametrize("kind", ["tiff", "ome.zarr"])
+def test_a_worker_given_up_for_dead_spoils_nothing(tmp_path: Path, normalize: ss.Normalizer, kind: str) -> None:
+    doing = job(tmp_path, kind)
+    first = begun(doing, normalize)
+    band, calls = first.bands.all[1], itertools.count(1)
+    (tmp_path / "task").write_bytes(pickle.dumps((doing, first, band)))
+
+    def overtaken() -> None:
+        match next(calls):
+            case 2:  # it has made a tile; another does the whole band
+                command = [sys.executable, "-c", OTHER, str(tmp_path / "task")]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                assert done.stdout == "complete\n", done.stderr
+            case 3:
+                raise ss.StainstreamError("told to go")
+
+    with pytest.raises(ss.StainstreamError, match="told to go"):
+        first.bands.make(band, normalize, overtaken)
+    assert (first.bands.folder / "1.json").exists()
+    before = (first.bands.folder / "1.json").stat().st_mtime_ns
+    done = banded(doing, first, normalize, 0, 1, 2, 3)
+    assert (first.bands.folder / "1.json").stat().st_mtime_ns == before
+    made = doing.join(first, done, normalize)
+    assert made.digest_out == job(tmp_path, kind, rows=0, out="whole").run(normalize).digest_out
+
+
+def test_a_worker_that_is_told_to_go_stops_no_other(tmp_path: Path, normalize: ss.Normalizer) -> None:
+    doing = job(tmp_path)
+    first = begun(doing, normalize)
+    with ss.load("default", "lut_numpy") as closed:
+        pass  # as Dask's worker does it, whatever it is at
+    gone = doing.band(first, first.bands.all[0], closed)
+    assert (gone.status, "is closed" in gone.error) == ("failed", True)
+    assert [each.status for each in banded(doing, first, normalize, 1, 0, 2, 3)] == ["complete"] * 4
 
 
 LIMITED = """
