@@ -108,8 +108,8 @@ class Bands:
             if before is None or before[0] != now[0] or not (resume or before == now):
                 remove(self.folder)
                 self.folder.mkdir(parents=True)
-                for level in range(self.all[0].top + 1 if self._chunked else 0):
-                    (self._group / self._kind.chunk(level, 0, 0)).parent.parent.mkdir(parents=True)
+            for level in range(self.all[0].top + 1 if self._chunked else 0):
+                (self._group / self._kind.chunk(level, 0, 0)).parent.parent.mkdir(parents=True, exist_ok=True)
             if before != now:
                 self._error.unlink(missing_ok=True)
                 write_whole(self.folder / "of.json", msgspec.json.encode(now))
@@ -129,8 +129,7 @@ class Bands:
         SinkError
             If their folder is gone.
         """
-        if not self.folder.is_dir():
-            raise SinkError(f"cannot write {self.target}", f"somebody removed {self.folder}", "start it again")
+        self._there()
         try:
             return self._error.read_bytes()
         except OSError:
@@ -178,6 +177,7 @@ class Bands:
         SinkError
             If it cannot be written.
         """
+        self._there()
         bands = self.all
         receipts = [self._receipt(band) for band in bands]
         above = build_above(((band, self._above(band)) for band in bands), self._encode, self.threads)
@@ -216,6 +216,11 @@ class Bands:
     @property
     def _error(self) -> Path:
         return self.folder / "error.json"
+
+    def _there(self) -> None:
+        for folder in (self.folder, *([self._group] if self._chunked else [])):
+            if not folder.is_dir():
+                raise SinkError(f"cannot write {self.target}", f"somebody removed {folder}", "start it again")
 
     def _begun(self) -> tuple[str, str] | None:
         """What was begun there, by which run."""

@@ -88,6 +88,7 @@ class Job:
         try:
             record = msgspec.structs.replace(record, digest_in=self._digest())
             if self.resume and (kept := self._kept(record)) is not None:
+                self._clear()
                 return kept
             receipt(self.out, self.name).remove()
             if (bands := self._divided(record, normalize)) is not None:
@@ -260,9 +261,13 @@ class Job:
             self._note(record)
         except (StainstreamError, OSError) as error:  # a full disk: it is told, and done again by the next run
             return msgspec.structs.replace(record, status="failed", error=record.error or str(error))
-        if record.status != "failed" and (target := self.target.local) is not None:
-            remove(folder_of(target))
+        if record.status != "failed":
+            self._clear()
         return record
+
+    def _clear(self) -> None:
+        if (target := self.target.local) is not None:
+            remove(folder_of(target))
 
     def _note(self, record: Record) -> None:
         receipt(self.out, self.name).write(msgspec.json.format(msgspec.json.encode(record), indent=1))

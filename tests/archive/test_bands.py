@@ -260,6 +260,20 @@ def test_joining_can_be_done_again(tmp_path: Path, normalize: ss.Normalizer, kin
     again = doing.join(first, banded(doing, first, normalize, 0), normalize)  # as Dask does it if a worker dies then
     assert (again.status, again.digest_out, again.skipped) == ("complete", made.digest_out, False)
     assert made.digest_out == job(tmp_path, kind, rows=0, out="whole").run(normalize).digest_out
+    first.bands.folder.mkdir()  # a worker that died before it could remove it
+    assert job(tmp_path, kind, resume=True).run(normalize).skipped
+    assert not first.bands.folder.exists()
+
+
+def test_chunks_that_are_gone_are_missed(tmp_path: Path, normalize: ss.Normalizer) -> None:
+    doing = job(tmp_path, "ome.zarr")
+    first = begun(doing, normalize)
+    done = banded(doing, first, normalize, 0, 1, 2, 3)
+    shutil.rmtree(first.bands.folder / "group")
+    failed = doing.join(first, done, normalize)
+    assert (failed.status, "somebody removed" in failed.error) == ("failed", True)
+    assert not (tmp_path / "out" / "a.ome.zarr").exists()
+    assert job(tmp_path, "ome.zarr", resume=True).run(normalize).status == "complete"
 
 
 def test_a_method_is_fitted_and_baked_once_for_all_bands(tmp_path: Path) -> None:
