@@ -57,11 +57,20 @@ class Slide(Resource, ABC):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self._file: Any = None
+        """The reader's own object, which has a method ``close``; set when it opens, like `_about`."""
+        self._about: About | None = None
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     @property
-    @abstractmethod
     def about(self) -> About:
-        """What it says of itself, while it is open."""
+        """What it says of itself, once it was opened."""
+        assert self._about is not None
+        return self._about
 
     @abstractmethod
     def read(self, x: int, y: int, width: int, height: int) -> RGB8:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import openslide
@@ -26,49 +25,34 @@ class OpenSlide(Slide):
 
     title = "OpenSlide"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._slide: Any = None
-        self._about: About | None = None
-
     def _open(self) -> None:
         try:
-            self._slide = openslide.OpenSlide(self.path)
-            self._slide.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
-            self._about = _about(self._slide)
+            self._file = openslide.OpenSlide(self.path)
+            self._file.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
+            self._about = _about(self._file)
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise SourceError(f"cannot read {self.path}", "OpenSlide cannot read it: no format it knows") from error
         except _FILE_ERRORS as error:
             raise SourceError(f"cannot read {self.path}", f"OpenSlide cannot read it: {error}".strip(": ")) from error
 
-    def _close(self) -> None:
-        slide, self._slide = self._slide, None
-        if slide is not None:
-            slide.close()
-
-    @property
-    def about(self) -> About:
-        assert self._about is not None
-        return self._about
-
     def read(self, x: int, y: int, width: int, height: int) -> RGB8:
         try:
-            return on_white(self._slide.read_region((x, y), 0, (width, height)))
+            return on_white(self._file.read_region((x, y), 0, (width, height)))
         except _FILE_ERRORS as error:
             raise unreadable(self.path, x, y, error) from error
 
     def thumbnail(self, longest: int) -> RGB8:
         try:
-            return on_white(self._slide.get_thumbnail((longest, longest)))
+            return on_white(self._file.get_thumbnail((longest, longest)))
         except _FILE_ERRORS as error:
             raise unreadable(self.path, 0, 0, error) from error
 
     def associated(self) -> Mapping[str, Callable[[], RGB8]]:
-        return {name: partial(self._associated, name) for name in self._slide.associated_images}
+        return {name: partial(self._associated, name) for name in self._file.associated_images}
 
     def _associated(self, name: str) -> RGB8:
         try:
-            return on_white(self._slide.associated_images[name])
+            return on_white(self._file.associated_images[name])
         except _FILE_ERRORS as error:
             raise SourceError(f"cannot read {self.path}", f"its picture {name!r}: {error}") from error
 

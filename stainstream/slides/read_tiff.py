@@ -33,9 +33,7 @@ class Tiff(Slide):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._file: Any = None
         self._levels: list[Any] = []
-        self._about: About | None = None
 
     def _open(self) -> None:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what goes wrong is said in our own errors
@@ -52,16 +50,6 @@ class Tiff(Slide):
             reason = f"it cannot read it: {error}"
         if reason is not None:
             raise SourceError(f"cannot read {self.path}", f"tifffile: {' '.join(reason.split())}")
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-    @property
-    def about(self) -> About:
-        assert self._about is not None
-        return self._about
 
     def read(self, x: int, y: int, width: int, height: int) -> RGB8:
         return self._region(0, x, y, width, height)
