@@ -44,18 +44,20 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it depends on the machine: such figures are only compared on the same processor."""
 
     def shown(self, value: float, finer: int = 0) -> str:
-        """A figure as people read it, with `finer` more digits; of a rate below 1, two that mean something.
+        """A figure as people read it, with `finer` more digits; of a rate those that mean something.
 
         Examples
         --------
         >>> fps = Column(key="fps", title="FPS", digits=1, rate=True)
-        >>> fps.shown(1234.56), fps.shown(0.0312)
-        ('1,234.6', '0.031')
+        >>> fps.shown(1234.56), fps.shown(12.34), fps.shown(0.0312)
+        ('1,235', '12.3', '0.031')
         """
-        digits = self.digits + finer
-        if self.rate and 0 < abs(value) < 1:
-            digits = max(digits, 1 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{digits}f}"
+        digits = self.digits
+        if self.rate and value >= 100:
+            digits = 0
+        elif self.rate and 0 < value < 1:
+            digits = max(digits, 1 - math.floor(math.log10(value)))
+        return f"{value:,.{digits + finer}f}"
 
 
 class TableRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

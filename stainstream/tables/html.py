@@ -77,6 +77,8 @@ def _table(table: Table, comparison: Comparison | None) -> Iterator[str]:
 
 def _grid(rows: Sequence[TableRow], columns: Sequence[Column], kind: str = "") -> str:
     labels = list(dict.fromkeys(key for row in rows for key in row.labels if key != "set"))
+    telling = [key for key in labels if len({row.labels.get(key, "") for row in rows}) > 1]
+    labels = telling or labels[:1]
     noted = any(row.note for row in rows)
     head = "".join(f"<th class='label'>{escape(key)}</th>" for key in labels)
     head += "".join(f"<th>{escape(each.title)}</th>" for each in columns) + (
