@@ -1,4 +1,4 @@
-"""Students and their teachers: ``python benchmarks/training.py DATA RESULT.json [--work DIR]``.
+"""Students and their teachers: ``python -m benchmarks.training DATA RESULT.json [--work DIR]``.
 
 DATA holds mitos_aperio_hamamatsu/ (aperio/, hamamatsu/ and cyclegan_output/, a public CycleGAN's rendering of the first
 as the second) and official_stainnet/ (the authors' checkpoints and a registered Pap pair). Teachers of our own are
@@ -16,36 +16,26 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
-import cv2
 import msgspec
-import numpy as np
 import torch
 
+from benchmarks.mitos import CASES, TESTED, TILE, Mitos, Row, measured, others, read, student, write
 from stainstream.benchmark.rows import machine
 from stainstream.color.lut import quantize
 from stainstream.frame import RGB8
-from stainstream.metrics import psnr, ssim, ssim_source
 from stainstream.training import pairs as teachers
-from stainstream.training.distil import Fast, Paper, Recipe, Shape, apply, fit_fast, fit_paper, likeness
+from stainstream.training.distil import Fast, Paper, Shape, apply
 from stainstream.training.export import read_weights
-from stainstream.training.networks import StainNet
-from stainstream.training.pairs import Pairs, cut, rest
+from stainstream.training.pairs import Pairs
 from stainstream.training.run import RUN, Run, TeacherSettings, command, read_run
-from stainstream.training.student import white_shift
 from stainstream.training.translate import tensor
 
-MARGIN = slice(16, -32)  # what lies outside of the registered field is magenta
-CASES = ("03", "05", "07", "10")
-TESTED = "10"
-TILE, SEED = 256, 0
 TABLE_2 = Fast(steps=600, glass="none", bend=0.0, affine=0.0, rare=0.0)
 SMALL = TeacherSettings(
     filters=8, blocks=2, critic_filters=16, critic_layers=2, tile=96, collage=3, identity=0.5, average=0.998,
@@ -53,66 +43,8 @@ SMALL = TeacherSettings(
 )  # fmt: skip
 OWN = {f"teacher-{seed}": msgspec.structs.replace(SMALL, seed=seed) for seed in (1, 2, 3)}
 OWN["teacher-longer"] = msgspec.structs.replace(SMALL, epochs=8, decay_epochs=8)
-
-Row = dict[str, Any]
-
-
-def read(path: Path, place: slice = slice(None)) -> RGB8:
-    """An image, RGB."""
-    image = cv2.imread(str(path))
-    assert image is not None, path
-    return np.ascontiguousarray(image[place, place, ::-1])
-
-
-def measured(image: RGB8, source: RGB8, truth: RGB8) -> Row:
-    """The paper's three measures."""
-    values = {
-        "ssim_gt": ssim(image, truth),
-        "psnr_gt_db": psnr(image, truth),
-        "ssim_source": ssim_source(image, source),
-    }
-    return {name: round(value, 4) for name, value in values.items()}
-
-
-class Mitos:
-    """The registered cases: before, after, and what the CycleGAN made of them."""
-
-    def __init__(self, folder: Path) -> None:
-        sides = ("aperio", "hamamatsu", "cyclegan_output")
-        self.source, self.truth, self.translated = (
-            {case: read(folder / side / f"{case}.png", MARGIN) for case in CASES} for side in sides
-        )
-
-    def pairs(self, cases: Sequence[str]) -> Pairs:
-        """What a student of the CycleGAN learns from."""
-        given, wanted = ([side[case] for case in cases] for side in (self.source, self.translated))
-        return Pairs(given, wanted, "the public CycleGAN's output")
-
-    def tested(self, image: RGB8, case: str = TESTED) -> Row:
-        """The measures of what became of a case."""
-        return {"tested": case} | measured(image, self.source[case], self.truth[case])
-
-
-def others(case: str) -> list[str]:
-    """The cases to train on."""
-    return [each for each in CASES if each != case]
-
-
-def student(pairs: Pairs, recipe: Recipe, shape: Shape = Shape(), held: float = 0.1) -> tuple[StainNet, Row]:  # noqa: B008
-    """A student as ``stainstream train student`` makes it, and how close it comes to its teacher, in what time."""
-    began, used = time.monotonic(), time.process_time()
-    tiles, tests = cut(pairs, TILE, SEED, held)
-    if isinstance(recipe, Paper):
-        with tempfile.TemporaryDirectory() as place:
-            network = fit_paper(tiles, tests, shape, recipe, SEED, Path(place))
-    else:
-        network = fit_fast([*tiles, *rest(pairs, TILE)], shape, recipe, SEED)
-    seconds = round(time.monotonic() - began, 1)
-    reached = round(likeness(network, tests), 3)
-    words = f"paper, {recipe.epochs} of 300 epochs" if isinstance(recipe, Paper) else f"fast, {recipe.steps} steps"
-    about = {"recipe": words, "psnr_to_teacher_db": reached, "white_shift": white_shift(network), "seconds": seconds}
-    spent = round(time.process_time() - used, 1)
-    return network, about | {"cpu_seconds": spent, "load": round(os.getloadavg()[0], 1)}
+AFFINE = (Fast().affine, 0.3, 0.4, 0.5, 0.6)
+HISTOPATHOLOGY = "histopathology.pth"
 
 
 def recipes(mitos: Mitos, epochs: int) -> Iterator[Row]:
@@ -142,12 +74,14 @@ def official(mitos: Mitos, folder: Path) -> Iterator[Row]:
     """The authors' checkpoints through our network; levels are cut off as in their code."""
     pap, truth = (read(folder / f"cytology_{side}.png") for side in ("source", "target"))
     about = {"checkpoint": "cytopathology.pth", "tested": "official Pap pair"}
-    yield about | measured(_truncated(folder / "cytopathology.pth", pap), pap, truth)
-    about = {"checkpoint": "histopathology.pth"}
-    yield about | mitos.tested(_truncated(folder / "histopathology.pth", mitos.source[TESTED]))
+    yield about | measured(truncated(folder / "cytopathology.pth", pap), pap, truth)
+    for case in CASES:
+        image = truncated(folder / HISTOPATHOLOGY, mitos.source[case])
+        yield {"checkpoint": HISTOPATHOLOGY} | mitos.tested(image, case)
 
 
-def _truncated(checkpoint: Path, image: RGB8) -> RGB8:
+def truncated(checkpoint: Path, image: RGB8) -> RGB8:
+    """What a checkpoint makes of an image, in the authors' rounding."""
     with torch.inference_mode():
         values = read_weights(checkpoint)(tensor(image[None]))[0].permute(1, 2, 0).numpy()
     return quantize(values * 0.5 + 0.5, "truncate")
@@ -176,12 +110,6 @@ def train(mitos: Mitos, name: str, settings: TeacherSettings, work: Path) -> Pat
     return work / name
 
 
-def write(path: Path, image: RGB8) -> None:
-    """Write an image, RGB."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image[..., ::-1]), path
-
-
 def taught(mitos: Mitos, folder: Path, how: str) -> Taught:
     """Let a teacher translate the cases, those it learned from by their common statistics, the tested by its own."""
     run = read_run(folder)
@@ -203,25 +131,37 @@ def own(mitos: Mitos, given: Callable[[], list[Taught]]) -> Iterator[Row]:
     """Our own teachers, each with its student, tested on the case that neither has seen."""
     for each in given():
         yield {"method": "teacher", "name": each.name} | each.about | mitos.tested(each.wanted[TESTED])
-        yield {"method": "student", "of": [each.name]} | learned(mitos, each.wanted)
+        yield {"method": "student", "of": [each.name]} | learned(mitos, each.wanted, Fast())
 
 
-def means(mitos: Mitos, given: Callable[[], list[Taught]]) -> Iterator[Row]:
-    """Students of the mean of our first two teachers, of the first three, and so on."""
+def means(mitos: Mitos, given: Callable[[], list[Taught]], checkpoint: Path) -> Iterator[Row]:
+    """Students of the mean of our first two teachers, first three, and so on, each time nearer to the affine map.
+
+    A student is chosen, and is the last, when its SSIM Source on the cases learned from is at least the authors' there.
+    """
     ours = given()
+    goal = mitos.over(partial(truncated, checkpoint), others(TESTED))["ssim_source"]
     for count in range(2, len(ours) + 1):
         wanted = {case: teachers.mean([each.wanted[case] for each in ours[:count]]) for case in CASES}
         names = [each.name for each in ours[:count]]
         yield {"method": "mean of teachers", "of": names} | mitos.tested(wanted[TESTED])
-        yield {"method": "student", "of": names} | learned(mitos, wanted)
+        for affine in AFFINE:
+            row: Row = {"method": "student", "of": names, "affine": affine} | learned(
+                mitos, wanted, Fast(affine=affine)
+            )
+            chosen = row["on_learned"]["ssim_source"] >= goal
+            yield row | {"ssim_source_asked_on_learned": goal, "chosen": chosen}
+            if chosen:
+                break
 
 
-def learned(mitos: Mitos, wanted: dict[str, RGB8]) -> Row:
-    """A student of what was made of the other cases, on the tested one."""
+def learned(mitos: Mitos, wanted: dict[str, RGB8], recipe: Fast) -> Row:
+    """A student of what was made of the other cases, on these and on the tested one."""
     seen = others(TESTED)
     pairs = Pairs([mitos.source[case] for case in seen], [wanted[case] for case in seen], "our own")
-    network, reached = student(pairs, Fast())
-    return reached | mitos.tested(apply(network, mitos.source[TESTED]))
+    network, reached = student(pairs, recipe)
+    make = partial(apply, network)
+    return reached | mitos.tested(make(mitos.source[TESTED])) | {"on_learned": mitos.over(make, seen)}
 
 
 def teachers_of_ours(mitos: Mitos, folders: Sequence[Path], work: Path) -> list[Taught]:
@@ -263,7 +203,7 @@ def measure(asked: argparse.Namespace, mitos: Mitos, work: Path) -> None:
         "table_2": partial(table_2, mitos),
         "recipes": partial(recipes, mitos, asked.epochs),
         "own_teachers": partial(own, mitos, given),
-        "means_of_teachers": partial(means, mitos, given),
+        "means_of_teachers": partial(means, mitos, given, asked.data / "official_stainnet" / HISTOPATHOLOGY),
     }
     if unknown := set(asked.part) - set(parts):
         raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
@@ -282,8 +222,8 @@ def measure(asked: argparse.Namespace, mitos: Mitos, work: Path) -> None:
             print(name, *row.items(), sep="\t", flush=True)
             content[name].append(row)
             done[name] = {
-                "what": str(part.func.__doc__).split("\n")[0],
-                "command": " ".join(["python benchmarks/training.py DATA RESULT.json", *options]),
+                "what": " ".join(str(part.func.__doc__).split()),
+                "command": " ".join(["python -m benchmarks.training DATA RESULT.json", *options]),
                 "date": began.date().isoformat(),
                 "seconds": round((datetime.now(UTC) - began).total_seconds()),
                 "threads": torch.get_num_threads(),

@@ -189,6 +189,12 @@ def student(
         GlassName,
         typer.Option(help="Fast recipe: keep white as it is; light gray as well; or do what the teacher did."),
     ] = GlassName.white,
+    affine: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Fast recipe: how far to draw the teacher's colors to the affine map that is next to it."
+        ),
+    ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, tiles and the test split.")] = 0,
     name: Annotated[str, typer.Option(help="The model's name.", show_default="the folder's")] = "",
     stain: Annotated[str, typer.Option(help="For the card: H&E, Pap ...")] = "not stated",
@@ -212,7 +218,7 @@ def student(
     if recipe is RecipeName.paper:
         chosen: Fast | Paper = Paper(epochs=epochs, batch=batch)
     else:
-        chosen = Fast(steps=steps, glass=glass.value)
+        chosen = Fast(steps=steps, glass=glass.value, affine=affine)
     shape = Shape(channels=channels, layers=layers, conv3x3=conv3x3)
     card = Card(
         name=name or out.resolve().name, method="", stain=stain, source=scanner, target=look, training_data=data,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import cv2
 import msgspec
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
 from stainstream.api import load  # noqa: E402 (torch is optional)
+from stainstream.cli.main import app  # noqa: E402
 from stainstream.errors import ModelError, UsageError  # noqa: E402
 from stainstream.frame import RGB8  # noqa: E402
+from stainstream.model import find  # noqa: E402
 from stainstream.sources.image import read_image  # noqa: E402
 from stainstream.training import pairs  # noqa: E402
 from stainstream.training.distil import Fast, Glass, Paper, Shape, apply, fit_fast, fit_paper, likeness  # noqa: E402
@@ -211,3 +215,30 @@ def test_teachers_of_different_images_have_no_mean(folders: tuple[Path, Path], t
     cv2.imwrite(str(source / "2.png"), TISSUE[::-1, :, ::-1])
     with pytest.raises(UsageError, match=r"cannot take the mean of .*target.* and ruifrok: .* 1 and 2 of them"):
         pairs.of([str(target), "ruifrok"], [source], [source], 64)
+
+
+def test_a_student_is_drawn_to_the_affine_map_next_to_its_teacher() -> None:
+    bent = np.rint(255 * (TISSUE / 255.0) ** 2).astype(np.uint8)
+    known = np.column_stack([TISSUE.reshape(-1, 3), np.ones(TISSUE.size // 3)])
+    straight = (known @ np.linalg.lstsq(known, bent.reshape(-1, 3), rcond=None)[0]).reshape(TISSUE.shape)
+    students = [
+        apply(fit_fast([(TISSUE, bent)], Shape(), Fast(steps=200, pixels=2048, affine=share), 0), TISSUE)
+        for share in (0.0, 1.0)
+    ]
+    away = [np.abs(each - np.clip(straight, 0, 255)).mean() for each in students]
+    assert away[1] < 1.5
+    assert away[0] > 2 * away[1]
+
+
+def test_the_card_names_all_teachers_and_how_to_repeat_it(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"--teacher={folders[1]}", f"--teacher={folders[0]}", f"--source={folders[0]}", f"--out={tmp_path / 'm'}"]
+    words = ["train", "student", *words, "--steps", "5", "--affine", "0.5", "--tile", "64"]
+    monkeypatch.setattr("sys.argv", ["stainstream", *words])
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    made = find(str(tmp_path / "m")).card
+    assert made is not None
+    assert "the mean of 2 teachers (translated tiles in target; translated tiles in source)" in made.method
+    assert made.command == shlex.join(["stainstream", *words])
