@@ -106,7 +106,8 @@ def train(mitos: Mitos, name: str, settings: TeacherSettings, work: Path) -> Pat
     _, *words = shlex.split(command(Run(source=source, target=target, settings=settings), Path(name)))
     if (work / name / RUN).is_file():
         words.append("--resume")
-    subprocess.run([sys.executable, "-m", "stainstream", *words], cwd=work, check=True)
+    single = os.environ | {"OMP_NUM_THREADS": "1"}  # a seed gives the same teacher, whatever is set
+    subprocess.run([sys.executable, "-m", "stainstream", *words], cwd=work, env=single, check=True)
     return work / name
 
 
@@ -168,7 +169,9 @@ def teachers_of_ours(mitos: Mitos, folders: Sequence[Path], work: Path) -> list[
     """Teachers that exist, or else those of `OWN`, trained now."""
     if folders:
         return [taught(mitos, each, "before; given with --teacher") for each in folders]
-    return [taught(mitos, train(mitos, name, chosen, work), "by this run") for name, chosen in OWN.items()]
+    return [
+        taught(mitos, train(mitos, name, chosen, work), "by this run, on one thread") for name, chosen in OWN.items()
+    ]
 
 
 def arguments() -> argparse.Namespace:
