@@ -12,7 +12,7 @@ def alive(pid: int) -> bool:
     """Whether the process of this number runs; one that ended but was not waited for yet does not. POSIX only."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

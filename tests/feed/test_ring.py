@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections import deque
 from typing import Any
 
 import numpy as np
 import pytest
+import zmq
 
 from stainstream.api import open_sink, open_source
+from stainstream.feed.hub import HUB
+from stainstream.feed.message import pack, unpack
+from stainstream.feed.ring.board import ENTRIES, place
 from stainstream.frame import Frame, PixelFormat
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shm:// needs Linux")
@@ -183,3 +189,66 @@ def test_a_reader_that_closes_gives_back_what_it_was_told_of(name: str) -> None:
         with open_source(f"{name}?delivery=lossless") as source:
             sink.write(frame(7))
             assert next(iter(source)).seq == 7
+
+
+@pytest.mark.parametrize("delivery", ["live", "lossless"])
+def test_a_frame_that_is_kept_holds_up_nobody(name: str, delivery: str) -> None:
+    with open_sink(f"{name}?delivery={delivery}") as sink, open_source(f"{name}?delivery={delivery}") as source:
+        frames = iter(source)
+        threading.Timer(0.3, sink.write, (frame(0, 8),)).start()
+        kept = next(frames)
+        last = 2 * ENTRIES + 10
+        for seq in range(1, last):
+            sink.write(frame(seq, 8))
+            if delivery == "lossless" or seq == last - 1:
+                taken = next(frames)
+                assert taken.seq == seq
+                assert (taken.image == seq % 251).all()
+                del taken
+        assert source.rejected == {}
+        assert (kept.image == 0).all()
+        writer = sink._writer  # type: ignore[attr-defined]
+        assert writer.dropped == 0
+        del kept
+        assert writer.lend(8) is not None
+        assert 1 not in writer._out  # what was kept is free again
+
+
+def test_a_lossless_reader_that_is_disconnected_for_a_while_misses_nothing(name: str) -> None:
+    """It read slots that others' frames were being written to when it was back."""
+    address = f"{name}?delivery=lossless"
+    path = place(name.partition("://")[2]).partition("://")[2]
+    with open_sink(f"{address}&slots=3") as sink, open_source(address) as one, open_source(address) as other:
+        writer = sink._writer  # type: ignore[attr-defined]
+        while sum(each.seat.open for each in writer._readers.values()) < 2:
+            time.sleep(0.01)
+        consumer = threading.Thread(target=lambda: deque(one, maxlen=0))
+        consumer.start()
+        os.rename(path, f"{path}-away")  # nobody can connect
+        HUB.post(other._reader.link.recover)  # type: ignore[attr-defined]
+        while not writer._away:
+            time.sleep(0.01)
+        giver = threading.Thread(target=lambda: [sink.write(frame(seq)) for seq in range(20)])
+        giver.start()
+        seen = []
+        for seq in range(20):
+            if seq == 10:
+                os.rename(f"{path}-away", path)
+            taken = next(iter(other))
+            assert (taken.image == taken.seq).all()
+            seen.append(taken.seq)
+        giver.join()
+        one.stop()
+        consumer.join()
+    assert seen == list(range(20))
+
+
+def test_a_reader_is_told_of_its_seat_until_it_sits_there(name: str) -> None:
+    """It may be short of files at the moment, and cannot map the board."""
+    with open_sink(name), zmq.Context() as context, context.socket(zmq.DEALER) as reader:
+        reader.linger, reader.rcvtimeo = 0, 10_000
+        reader.connect(place(name.partition("://")[2]))
+        boards = 0
+        while boards < 2:
+            reader.send(pack("hello", role="live", name="r", session="r", pid=os.getpid()))
+            boards += unpack(reader.recv())["op"] == "board"

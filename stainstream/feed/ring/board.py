@@ -26,7 +26,7 @@ __all__ = ["ENTRIES", "PARTS", "SEATS", "Board", "Entry", "Seat", "place"]
 SEATS = 64
 """Readers that there may be."""
 ENTRIES = 1024
-"""Frames that may be known at a time: more than all slots of some generations."""
+"""Lines that frames are described in. A number whose line still describes a frame that somebody reads is left out."""
 PARTS = 4
 """Parts that a frame's header may have."""
 
@@ -97,6 +97,10 @@ class Board:
     def wait(self, rung: int, seconds: float) -> None:
         """Wait until somebody rings, unless somebody has since `rung`."""
         self._bell.wait(rung, seconds)
+
+    def last(self, number: int) -> int:
+        """Which number is described in its line: itself, unless it was left out or is yet to come."""
+        return self.words[_ENTRIES_AT + number % ENTRIES * _LINE]
 
     def put(self, entry: Entry) -> None:
         """Describe a frame, before anybody is told."""
@@ -187,8 +191,10 @@ class Seat:
 
     def skip(self, first: int, end: int) -> None:
         """Say of all from `first` on, before `end`, that they are not read."""
+        fence()
         for number in range(max(first, end - ENTRIES + 1), end):
-            self._words[self._marks + number % ENTRIES] = number
+            if self.board.last(number) == number:  # else the mark is an earlier frame's, perhaps just set
+                self._words[self._marks + number % ENTRIES] = number
         if first < end:
             self.board.ring()
 

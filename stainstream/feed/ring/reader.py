@@ -39,8 +39,8 @@ class _Writer:
         self.seat = Seat(Board(mapped), seat)
         self._maps: dict[int, mmap.mmap] = {}
 
-    def body(self, number: int) -> Body:
-        """A frame that was told of, which is released when nobody refers to its pixels any more.
+    def body(self, number: int) -> Body | None:
+        """A frame that was told of, which is released when nobody refers to its pixels any more; None if there is none.
 
         Raises
         ------
@@ -49,6 +49,8 @@ class _Writer:
         """
         entry = self.seat.board.get(number)
         end = entry.offset + entry.size
+        if entry.number < number:
+            return None  # the number was left out
         if entry.number != number or not entry.size:
             raise WireError("wrong slot", f"entry {entry.number} of {entry.size} bytes is not {number}")
         if entry.size > self._limit:
@@ -117,7 +119,8 @@ class RingReader:
                 self._changed.wait(left)
                 self._changed.clear()
             elif writer.over and len(self._writers) > 1:
-                self._writers.remove(writer)
+                if writer.seat.told == told:
+                    self._writers.remove(writer)
             else:
                 writer.seat.wait(told, left)
         return None
@@ -131,12 +134,15 @@ class RingReader:
                 if not self._lossless:
                     number = self._newest(seat, number, told)
                 try:
-                    return writer.body(number)
+                    body = writer.body(number)
                 except WireError as error:
                     self.link.reject(error.cause, error)
                     seat.release(number)
+                    body = None
                 finally:
                     seat.take(number)
+            if body is not None:
+                return body
         return None
 
     def _newest(self, seat: Seat, number: int, told: int) -> int:
@@ -178,8 +184,9 @@ class RingReader:
 
     def flush(self) -> None:
         if self._wanted and not self._asked:
-            for route in self.link.peers:
-                self._asked = self.link.say(route, pack("ready")) or self._asked
+            self._asked = True  # before it is said: what is asked for once it was answered is another question
+            if not any(self.link.say(route, pack("ready")) for route in self.link.peers):
+                self._asked = False
 
     def _ask(self) -> None:
         """Say that we are ready for a frame of a live ring."""

@@ -55,7 +55,8 @@ class RingWriter:
     """Writes each frame into a slot that nobody reads, and tells all readers which one.
 
     Readers say on the board what they have released; a slot is used again when all who were told of it have. A reader
-    that is disconnected keeps what it holds as long as its process lives: it may come back. Who is merely slow, too.
+    that is disconnected stays one as long as its process lives, and keeps what it holds: all it needs is the board, and
+    it will be connected again. Who is merely slow, too.
 
     Parameters
     ----------
@@ -137,11 +138,15 @@ class RingWriter:
             self.link.reject("unknown operation", f"{op} is no reader's")
             return True
         with self._lock:
-            if op == "hello" and route not in self._readers and not self._welcome(route, envelope):
+            fresh = op == "hello" and route not in self._readers
+            if fresh and not self._welcome(route, envelope):
                 self.link.reject("too many readers")
                 return True
             reader = self._readers.get(route)
             if reader is not None:
+                if fresh or (op == "hello" and not reader.seat.open and not reader.seat.closed):
+                    where = {"pid": os.getpid(), "file": self._file, "seat": reader.seat.number}
+                    self.link.say(route, pack("board", session=self._session, **where))  # until it sits there
                 if op == "bye":
                     reader.seat.close()
                 reader.ready = reader.ready or op == "ready" or envelope.get("ready") is True
@@ -150,6 +155,11 @@ class RingWriter:
         if op == "hello":
             self._board.ring()
         return True
+
+    @property
+    def _all(self) -> list[_Reader]:
+        """Readers that are connected, and those that are not at the moment."""
+        return [*self._readers.values(), *self._away]
 
     def gone(self, route: bytes) -> None:
         with self._lock:
@@ -185,18 +195,16 @@ class RingWriter:
             # The newest is still to be had; of a lossless ring only what comes from now on.
             reader.seat.clear(max(0, self._count - (not self._lossless)))
         self._readers[route] = reader
-        where = {"pid": os.getpid(), "file": self._file, "seat": reader.seat.number}
-        self.link.say(route, pack("board", session=self._session, **where))
         return True
 
     def _read(self) -> bool:
         """Whether somebody reads, and nobody has too much left to look at; under the lock."""
-        seats = [reader.seat for reader in self._readers.values() if reader.seat.open]
+        seats = [reader.seat for reader in self._all if reader.seat.open]
         return bool(seats) and all(seat.told - seat.taken < _AHEAD for seat in seats)
 
     def _unread(self) -> bool:
         with self._lock:
-            seats = [reader.seat for reader in self._readers.values()]
+            seats = [reader.seat for reader in self._all]
             return any(seat.taken < seat.told and seat.open for seat in seats)
 
     def _lent_as(self, pixels: memoryview, room: int) -> Slot | None:
@@ -235,8 +243,8 @@ class RingWriter:
             generation = 0 if self._memory is None else self._memory.generation + 1
             self._memory = Memory(f"stainstream-{self._session}", generation, self._slots, room + _HEADER)
             self._tidy()
-        if self._count + 1 - ENTRIES in self._out:
-            return None
+        if len(self._out) + len(self._lent) >= ENTRIES // 2:
+            return None  # of many former sizes
         return self._memory.take()
 
     def _publish(self, slot: Slot, size: int, lengths: Sequence[int]) -> None:
@@ -245,11 +253,13 @@ class RingWriter:
         assert memory is not None
         assert len(lengths) <= PARTS
         self._count += 1
+        while self._board.last(self._count) in self._out:
+            self._count += 1  # somebody keeps the frame that is described there: nobody else shall wait for him
         self._board.put(Entry(self._count, memory.generation, memory.file, slot.offset, size, lengths))
         self._out[self._count] = _Out(slot)
         if not self._lossless:
             self._newest = self._count
-        self._tell(self._readers.values(), self._count)
+        self._tell(self._all, self._count)
 
     def _tell(self, readers: Iterable[_Reader], number: int) -> None:
         """Tell readers of a frame, those of a live ring if they are ready and have not seen it; under the lock."""
