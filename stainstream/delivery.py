@@ -60,7 +60,8 @@ def wait_until_read(opened: zmq.Socket[bytes], seconds: float) -> bool:
 def unwatch(opened: zmq.Socket[bytes]) -> None:
     """Watch a watched socket no more, before it is closed: its context would wait for the monitor forever."""
     opened.disable_monitor()  # first: ZeroMQ's own thread would wait forever to tell of something that nobody reads
-    _MONITORS.pop(opened).close(linger=0)
+    if (monitor := _MONITORS.pop(opened, None)) is not None:
+        monitor.close(linger=0)
 
 
 def _note(monitor: zmq.Socket[bytes], connections: set[int]) -> None:

@@ -54,8 +54,9 @@ class _Shared:
         with self._lock:
             if self._context is None:
                 self._context = zmq.Context()
+            opened = self._context.socket(kind)
             self._sockets += 1
-            return self._context.socket(kind)
+            return opened
 
     def close(self, opened: Socket, linger_s: float) -> None:
         """Close a socket; with the last one, wait for what all of them still have to send, and let go of addresses."""
@@ -138,7 +139,7 @@ def attach(
         raise UsageError(asked, "ZMQ_CONFLATE takes messages of several parts apart, or ends the process", _INSTEAD)
     if (obstacle := _obstacle(address, bind)) is not None:
         raise failure(asked, *obstacle)
-    opened = _SHARED.socket(kind)
+    opened = _made(kind, asked, failure)
     try:
         if kind == zmq.PUSH:
             watch(opened)
@@ -171,6 +172,13 @@ def detach(opened: Socket, linger_s: float = 0.0) -> None:
     if opened.type == zmq.PUSH:
         wait_until_read(opened, linger_s)
     _SHARED.close(opened, linger_s)
+
+
+def _made(kind: int, asked: str, failure: type[SourceError | SinkError]) -> Socket:
+    try:
+        return _SHARED.socket(kind)
+    except zmq.ZMQError as error:
+        raise failure(asked, zmq.strerror(error.errno or 0)) from error  # too many files are open
 
 
 def in_message(part: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview | zmq.Frame:

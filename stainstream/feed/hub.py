@@ -19,6 +19,7 @@ __all__ = ["HUB", "Hub", "Served"]
 
 _log = logging.getLogger(__name__)
 _BEAT_S = 0.1
+_COMPLAIN_EVERY_S = 1.0
 
 
 class Served(Protocol):
@@ -36,11 +37,14 @@ class Served(Protocol):
     def flush(self) -> None:
         """Called after each turn: send what is to be sent."""
 
+    def recover(self) -> None:
+        """One of the others has failed: begin anew, since what it had in hand then may be lost."""
+
 
 class Hub:
     """Waits for all sockets at once; its thread lives as long as there is something to serve.
 
-    An error of one feed's own code is logged and leaves the others alone.
+    An error of one feed's own code is logged, makes it begin anew, and leaves the others alone.
     """
 
     def __init__(self) -> None:
@@ -55,6 +59,7 @@ class Hub:
         self._rung = False
         self._poller = zmq.Poller()
         self._rewired = True
+        self._complained_s = float("-inf")
 
     def join(self, served: Served) -> None:
         """Serve it from now on."""
@@ -150,17 +155,17 @@ class Hub:
             finally:
                 self._rung = False  # before the work is looked for, or what comes now would be overlooked
         while self._calls:
-            self._calls.popleft()()
+            self._guard(None, self._calls.popleft())
 
-    def _guard(self, served: Served, job: Callable[[], None]) -> None:
+    def _guard(self, served: Served | None, job: Callable[[], None]) -> None:
         try:
             job()
         except Exception:  # noqa: BLE001 - whatever it is, the others go on
-            _log.exception("a feed failed: %s is served no more", served)
-            with self._lock:
-                if served in self._served:
-                    self._served.remove(served)
-                self._rewired = True
+            if (now := time.monotonic()) - self._complained_s >= _COMPLAIN_EVERY_S:
+                self._complained_s = now
+                _log.exception("a feed failed, and begins anew: %s", served)
+            if served is not None and served in self._served:
+                self._guard(None, served.recover)
 
 
 HUB = Hub()

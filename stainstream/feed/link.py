@@ -13,7 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from stainstream.delivery import monitor_of, unwatch
 from stainstream.endpoint import Socket, attach, detach, in_message
-from stainstream.errors import SinkError, SourceError, WireError
+from stainstream.errors import SinkError, SourceError, UsageError, WireError
 from stainstream.security import Curve
 
 from .hub import HUB
@@ -113,6 +113,7 @@ class Link:
 
     def open(self) -> None:
         """Bind or connect, and be served."""
+        self.address = ""
         self._attach()
         HUB.join(self)
 
@@ -145,9 +146,9 @@ class Link:
         return True
 
     def drop(self, route: bytes) -> None:
-        """Forget a peer."""
-        if self._peers.pop(route, None) is not None:
-            self._talker.gone(route)
+        """Forget a peer; the talker does in any case, or it might try to reach him for ever."""
+        self._peers.pop(route, None)
+        self._talker.gone(route)
 
     def reject(self, cause: str, what: object = "") -> None:
         """Count a message that is not used; log it, unless another one was logged within a second."""
@@ -186,6 +187,10 @@ class Link:
 
     def flush(self) -> None:
         self._talker.flush()
+
+    def recover(self) -> None:
+        """All connections end, so that both ends know that what was said last may be lost."""
+        self._reopen()
 
     def _hear(self, parts: Body) -> None:
         route = bytes(parts.pop(0)) if self.bound else _ALONE
@@ -246,7 +251,8 @@ class Link:
 
     def _attach(self) -> None:
         kind = zmq.ROUTER if self.bound else zmq.DEALER
-        opened = attach(kind, self.target, self.bound, self._options, self._failure, events=_EVENTS, curve=self._curve)
+        target = self.address or self.target if self.bound else self.target  # a port that was any free one is this one
+        opened = attach(kind, target, self.bound, self._options, self._failure, events=_EVENTS, curve=self._curve)
         self._socket, self._monitor = opened, monitor_of(opened)
         self.address = opened.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -263,6 +269,6 @@ class Link:
         self._detach(0.0)
         try:
             self._attach()
-        except (SourceError, SinkError) as error:
-            self.reject("cannot connect", error)  # a name server that is away: another try with the next beat
+        except (SourceError, SinkError, UsageError) as error:
+            self.reject("cannot connect", error)  # no name server, no key file at the moment: the next beat tries again
         HUB.rewire()
