@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            self._file = self._opened()
+            self._file = self._opened(self.path)
             text = self.path.read_bytes()
         except OSError as error:
             raise UsageError(f"cannot use {self.path}", error.strerror or str(error)) from error
@@ -39,27 +41,39 @@ class Journal:
         if text and not text.endswith(b"\n"):
             os.write(self._file, b"\n")  # it was cut off while it was written
         self._written = len(text)  # since the file was made anew
+        self._torn = False  # whether the last line may be incomplete
 
     def __getitem__(self, series: str) -> dict[str, Any]:
         """The last word on a series; empty if there is none."""
         return self._lines.get(series, {})
 
     def put(self, series: str, **word: Any) -> None:
-        """Note the last word on a series."""
+        """Note the last word on a series.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
         self._lines.pop(series, None)
         self._lines[series] = word  # the last one in the order, too
-        line = _line(series, word)
-        os.write(self._file, line)
+        line = b"\n" * self._torn + _line(series, word)
+        self._torn = True
+        if (written := os.write(self._file, line)) < len(line):
+            raise OSError(errno.ENOSPC, f"only {written} bytes of {len(line)} were written")
+        self._torn = False
         self._written += len(line)
         if self._written > _ROOM:
-            self._rewrite()
+            self._written = 0
+            with suppress(OSError):  # there is no room for another file: this one grows
+                self._rewrite()
 
     def close(self) -> None:
         """Let others use the file."""
         os.close(self._file)
 
-    def _opened(self) -> int:
-        opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    def _opened(self, path: Path) -> int:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         if sys.platform != "win32":
             import fcntl
 
@@ -75,12 +89,16 @@ class Journal:
             del self._lines[series]
         text = b"".join(_line(series, word) for series, word in self._lines.items())
         fresh = self.path.with_name(self.path.name + ".new")
-        fresh.write_bytes(text)
-        before = self._file
-        os.replace(fresh, self.path)
-        self._file = self._opened()
-        os.close(before)
-        self._written = 0
+        fresh.unlink(missing_ok=True)
+        opened = self._opened(fresh)  # and locked, before anybody else can find it
+        try:
+            fresh.write_bytes(text)
+            os.replace(fresh, self.path)
+        except OSError:
+            os.close(opened)
+            raise
+        os.close(self._file)
+        self._file = opened
 
 
 def _line(series: str, word: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import uuid
@@ -23,6 +24,8 @@ __all__ = ["Publisher", "Series"]
 
 Part: TypeAlias = bytes | bytearray | memoryview
 Pixels: TypeAlias = Any  # whatever has the buffer interface: bytes, a memoryview, a NumPy array
+
+_log = logging.getLogger(__name__)
 
 _NAME = 256
 
@@ -70,6 +73,7 @@ class Publisher:
         """Set to make whatever waits give up."""
         self._path, self._journal = journal, None if journal is None else Journal(journal)
         self._writing = threading.Lock()
+        self._unwritten = False
 
     @property
     def address(self) -> str:
@@ -93,10 +97,20 @@ class Publisher:
         return Series(self, name, about, self._journal[name] if self._journal else {})
 
     def note(self, series: str, **word: Any) -> None:
-        """Write into the journal, if there is one; from any thread."""
-        if self._journal is not None:
-            with self._writing:
+        """Write into the journal, if there is one; from any thread.
+
+        Where it cannot be written the scan goes on: after a restart, tiles come again that were accepted already.
+        """
+        with self._writing:
+            if self._journal is None:
+                return
+            try:
                 self._journal.put(series, **word)
+                self._unwritten = False
+            except OSError as error:
+                if not self._unwritten:
+                    _log.error("cannot write %s: %s; a restart will send tiles again", self._path, error)
+                self._unwritten = True
 
     def open(self) -> None:
         """Bind or connect."""

@@ -166,12 +166,18 @@ class Sender:
         self._peers[route] = _Peer(name, session, role)
 
     def _settle(self, series: str, first: int, last: int, cause: str = "") -> None:
-        for seq in range(first, last + 1):
-            item = self._items.pop((series, seq), None)
+        few = last - first < len(self._items)  # a stranger's range may be long
+        for seq in list(range(first, last + 1)) if few else sorted(self._among(series, first, last)):
+            item = self._items.get(key := (series, seq))
+            if item is None or (cause and item.op == "void"):
+                continue  # it was the tile that was refused, once more: the void in its place is still to be accepted
+            del self._items[key]
             for peer in self._peers.values():
-                peer.given.pop((series, seq), None)
-            if item is not None:
-                item.settled(cause)
+                peer.given.pop(key, None)
+            item.settled(cause)
+
+    def _among(self, series: str, first: int, last: int) -> list[int]:
+        return [seq for name, seq in self._items if name == series and first <= seq <= last]
 
 
 def _load(entry: tuple[bytes, _Peer]) -> int:

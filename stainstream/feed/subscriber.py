@@ -68,6 +68,7 @@ class _Progress:
         if self.next == self.ready < self.base:
             self.elsewhere += self.base - self.ready
             self.next = self.ready = self.base
+            self.held = {seq: each for seq, each in self.held.items() if seq >= self.base}
         while self.ready in self.held:
             yield self.held[self.ready]
             self.ready += 1

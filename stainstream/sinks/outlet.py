@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stainstream.errors import FeedFull, SinkError
@@ -45,7 +45,7 @@ class Outlet:
         if frame.receipt is None:
             self._append(frame, done)
             return
-        self._publisher.sender.submit(_item("tile", frame.receipt, done, self._encode(frame)))
+        self._publisher.sender.submit(_item("tile", frame.receipt, done, self._encode(frame), {}))
 
     def relay(self, note: Note) -> None:
         """Pass on what stands between tiles."""
@@ -53,7 +53,7 @@ class Outlet:
         def told(cause: str) -> None:
             note.receipt.refuse(cause) if cause else note.receipt.accept()
 
-        self._publisher.sender.submit(_item(note.op, note.receipt, told, (), **note.more))
+        self._publisher.sender.submit(_item(note.op, note.receipt, told, (), note.more))
 
     def finish(self, *, ended: bool) -> None:
         """Wait until all frames were accepted; announce the end of the own series."""
@@ -82,5 +82,7 @@ class Outlet:
             raise SinkError(error.asked, error.reason) from error
 
 
-def _item(op: str, receipt: Receipt, told: Callable[[str], None], body: Sequence[Buffer], **more: object) -> Item:
+def _item(
+    op: str, receipt: Receipt, told: Callable[[str], None], body: Sequence[Buffer], more: Mapping[str, object]
+) -> Item:
     return Item(op, receipt.series, receipt.sequence, lambda: receipt.base, told, body, more)

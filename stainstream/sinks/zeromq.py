@@ -193,7 +193,7 @@ class ZeroMQ(Sink):
     def relay(self, note: Note) -> None:
         if (outlet := self._outlet) is not None:
             outlet.relay(note)
-        else:
+        elif self.options.delivery != "acknowledged":  # such a one that is closed has not passed it on
             super().relay(note)
 
     def finish(self, *, ended: bool) -> None:
