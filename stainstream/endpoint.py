@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import socket
 import threading
@@ -35,6 +36,10 @@ class _Shared:
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Have none: at first, and in a process that was forked, which has none of its parent's threads."""
         self._lock = threading.Lock()
         self._context: zmq.Context[Socket] | None = None
         self._sockets = 0
@@ -72,6 +77,8 @@ class _Shared:
 
 
 _SHARED = _Shared()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_SHARED.begin)
 _SILENT = logging.getLogger("zmq.auth")
 _SILENT.setLevel(logging.CRITICAL)  # what is to be said about refused keys, `Curve.callback` says
 _LOOPBACK = re.compile(r"tcp://(localhost|127\.[\d.]+|\[::1\]):.*")

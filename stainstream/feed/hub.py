@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import socket
 import threading
 import time
@@ -48,6 +49,10 @@ class Hub:
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Serve nothing: at first, and in a process that was forked, which has none of its parent's threads."""
         self._lock = threading.Lock()
         self._served: list[Served] = []
         self._homes: dict[object, tuple[Served, Socket]] = {}
@@ -170,3 +175,5 @@ class Hub:
 
 HUB = Hub()
 """The process's own."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=HUB.begin)

@@ -76,7 +76,10 @@ def test_an_error_in_a_callback_ends_no_feed(publisher: Publisher) -> None:
 
 
 def test_an_error_in_what_the_hub_was_asked_to_do_ends_no_feed(publisher: Publisher) -> None:
-    HUB.post(lambda: {}["nothing"])
+    def fail() -> None:
+        raise RuntimeError("somebody's own")
+
+    HUB.post(fail)
     publisher.begin("s").send(PIXELS, SHAPE)
     with Subscriber(publisher.address) as subscriber:
         assert isinstance(subscriber.take(timeout=10), Tile)
@@ -125,7 +128,8 @@ def test_an_envelope_may_have_any_further_fields(stranger: zmq.Socket[bytes]) ->
 
 
 def test_a_sink_that_is_closed_accepts_no_end() -> None:
-    sink, told = open_sink(f"zmq+{ANY}?delivery=acknowledged"), []
+    sink = open_sink(f"zmq+{ANY}?delivery=acknowledged")
+    told: list[str] = []
     with sink:
         pass
     sink.relay(Note("end", Receipt("s", 0, 0, told.append)))
@@ -154,6 +158,34 @@ def test_a_key_file_that_is_away_for_a_moment(tmp_path: Path) -> None:
         second.begin("t").send(PIXELS, SHAPE)
         assert subscriber.take(timeout=10) is not None
         subscriber.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_process_that_was_forked_has_feeds_of_its_own() -> None:
+    """As those of multiprocessing are on Linux before Python 3.14."""
+    code = f"""
+import faulthandler, os
+from stainstream.feed import Publisher, Subscriber
+faulthandler.dump_traceback_later(60, exit=True)
+def feed():
+    with Publisher({ANY!r}) as publisher, Subscriber(publisher.address) as subscriber:
+        publisher.begin("s").send(bytes(12), (2, 2, 3))
+        assert subscriber.take(timeout=10) is not None, "nothing comes"
+        yield
+        subscriber.accept()
+        assert publisher.window.drained(10), "nothing is accepted"
+for _ in feed():
+    child = os.fork()
+    if not child:
+        try:
+            list(feed())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0, "the child failed"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")

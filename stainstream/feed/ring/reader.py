@@ -25,6 +25,8 @@ __all__ = ["RingReader"]
 
 _SLICE_S = 0.1
 _LEASES: dict[int, weakref.ref[Any]] = {}  # they must outlive whoever reads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LEASES.clear)  # a forked process must not release what this one still reads
 
 
 class _Writer:
