@@ -40,6 +40,16 @@ class Arrival:
     def key(self) -> tuple[str, int]:
         return self.envelope["series"], self.envelope["seq"]
 
+    @property
+    def peer(self) -> tuple[int, bytes]:
+        """Who sent it."""
+        return id(self.receiver), self.route
+
+    @property
+    def peer_is_there(self) -> bool:
+        """Whether he is still connected; on the hub's thread."""
+        return self.route in self.receiver.link.peers
+
     def settle(self, cause: str = "", *, soon: bool = True) -> None:
         """Say that it was accepted, or why it could not be used; from any thread.
 

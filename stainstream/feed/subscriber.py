@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -17,6 +17,7 @@ from stainstream.security import Curve
 
 from .counts import Counts
 from .journal import Journal
+from .progress import Progress
 from .receiver import MAX_FRAME_BYTES, Arrival, Receiver
 from .tile import Tile, read
 
@@ -38,47 +39,6 @@ class End:
 
 
 Item: TypeAlias = Tile | End
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far a series has come."""
-
-    next: int
-    """The place that is accepted next."""
-    accepted: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    elsewhere: int = 0
-    handed: int = -1
-    """The place that was handed out last, before the program ended."""
-    known: bool = True
-    """Whether `rejected` covers all of the series."""
-    ready: int = -1
-    """The place that becomes ready to be handed out next."""
-    base: int = 0
-    """The first place that is not settled, as far as is known."""
-    held: dict[int, Arrival] = field(default_factory=dict)
-    """What has come but was not accepted, by its place."""
-
-    def __post_init__(self) -> None:
-        self.ready = self.next
-
-    def advance(self) -> Iterator[Arrival]:
-        """What has become ready."""
-        if self.next == self.ready < self.base:
-            self.elsewhere += self.base - self.ready
-            self.next = self.ready = self.base
-            self.held = {seq: each for seq, each in self.held.items() if seq >= self.base}
-        while self.ready in self.held:
-            yield self.held[self.ready]
-            self.ready += 1
-
-    def counts(self, tiles: int, rejected: Mapping[str, int]) -> Counts:
-        """At the end, which the sender announced with these numbers."""
-        if self.known:
-            return Counts(tiles, self.accepted, dict(self.rejected), self.elsewhere)
-        before = sum(rejected.values()) - sum(self.rejected.values())
-        return Counts(tiles, self.accepted - before, dict(rejected), self.elsewhere)
 
 
 class Subscriber:
@@ -126,7 +86,7 @@ class Subscriber:
         self.stopping = threading.Event()
         self._limit = max_frame_bytes
         self._journal = None if cursor is None else Journal(cursor)
-        self._series = {series: _Progress(last + 1, last + 1, known=False) for series, last in (after or {}).items()}
+        self._series = {series: Progress(last + 1, last + 1, known=False) for series, last in (after or {}).items()}
         self._changing = threading.Lock()
         self._ready: SimpleQueue[Arrival] = SimpleQueue()
         self._unsaid = 0
@@ -233,7 +193,8 @@ class Subscriber:
                 arrival.receiver.link.reject("unreadable tile", error)
                 with self._changing:
                     progress.ready = seq  # its sender will put a void in its place
-                    progress.held.pop(seq, arrival).settle("unreadable tile")
+                    for each in progress.let_go(seq, arrival):
+                        each.settle("unreadable tile")
             else:
                 self._note(series, progress, handed=seq)
 
@@ -242,16 +203,17 @@ class Subscriber:
         progress = self._series[series]
         with self._changing:
             progress.next = seq + 1
-            newest = progress.held.pop(seq, arrival)  # it may have come again, over another connection
+            copies = progress.let_go(seq, arrival)
             for each in progress.advance():
                 self._ready.put(each)
         self._note(series, progress)
         self._unsaid += 1
         soon = self._unsaid >= _BATCH or self._ready.empty()
-        newest.settle(soon=soon)
+        for each in copies:
+            each.settle(soon=soon)
         self._unsaid = 0 if soon else self._unsaid
 
-    def _note(self, series: str, progress: _Progress, handed: int = -1) -> None:
+    def _note(self, series: str, progress: Progress, handed: int = -1) -> None:
         if self._journal is not None:
             self._journal.put(
                 series,
@@ -275,14 +237,13 @@ class Subscriber:
             if seq >= max(progress.next, progress.base) + _AHEAD:
                 arrival.receiver.link.reject("too far ahead", f"tile {seq} of {series}, {progress.next} is next")
                 return
-            self.duplicates += seq in progress.held
-            progress.held[seq] = arrival
+            self.duplicates += progress.hold(arrival)
             for each in progress.advance():
                 self._ready.put(each)
 
-    def _remembered(self, series: str) -> _Progress:
+    def _remembered(self, series: str) -> Progress:
         known = self._journal[series] if self._journal is not None else {}
         if not known:
-            return _Progress(0)
+            return Progress(0)
         rejected = Counter[str](known["rejected"])
-        return _Progress(known["next"], known["accepted"], rejected, known["elsewhere"], known["handed"])
+        return Progress(known["next"], known["accepted"], rejected, known["elsewhere"], known["handed"])

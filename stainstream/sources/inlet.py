@@ -78,13 +78,17 @@ class Inlet:
             self._relay(Note(op, self._receipt(arrival), more))
 
     def _receipt(self, arrival: Arrival) -> Receipt:
-        return Receipt(*arrival.key, arrival.envelope["base"], partial(self._settle, arrival.key))
+        return Receipt(*arrival.key, arrival.envelope["base"], partial(self._settle, arrival))
 
-    def _settle(self, key: Key, cause: str) -> None:
+    def _settle(self, taken: Arrival, cause: str) -> None:
         with self._changing:
-            arrival = self._in_hand.pop(key, None)
-        if arrival is not None:
-            arrival.settle(cause)
+            newest = self._in_hand.pop(taken.key, None)
+        if newest is None:
+            return
+        if cause and newest.envelope["op"] != taken.envelope["op"]:
+            self._take(newest)  # another worker refused the tile, too, and a void has come in its place
+        else:
+            newest.settle(cause)
 
 
 _OF_EACH = frozenset({"ssa", "op", "series", "seq", "base"})

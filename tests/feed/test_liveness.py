@@ -238,3 +238,35 @@ def test_what_others_have_settled_is_not_held_for_good(stranger: zmq.Socket[byte
         assert isinstance(item, Tile)
         assert item.sequence == 9
         assert list(subscriber._series["s"].held) == [9]
+
+
+def test_a_tile_that_came_by_two_ways_is_acknowledged_both_ways() -> None:
+    """A runtime that was taken for gone sends what another one has sent as well: neither may keep it for good."""
+    with Subscriber(ANY, bind=True) as subscriber, zmq.Context() as context:
+        header = json.dumps({"type": "uint8", "shape": SHAPE}).encode()
+        ways = [context.socket(zmq.DEALER) for _ in range(2)]
+        for way in ways:
+            way.linger, way.rcvtimeo = 0, 5_000
+            way.connect(subscriber.address)
+            way.send_multipart([pack("tile", series="s", seq=0, base=0), b"", header, PIXELS])
+            heard(way, "hello")
+        assert subscriber.take(timeout=10) is not None
+        assert until_the_hub_has_a_turn()
+        subscriber.accept()
+        for way in ways:
+            assert heard(way, "ack")["tiles"] == [["s", 0, 0]]
+            way.close()
+
+
+def test_a_void_that_comes_while_the_tile_is_in_hand(stranger: zmq.Socket[bytes]) -> None:
+    """Another worker refused the tile first; the void was left out as if it were the tile once more."""
+    with open_source(f"zmq+{ANY}?delivery=acknowledged&bind=1") as source:
+        stranger.connect(source.address)  # type: ignore[attr-defined]
+        stranger.send_multipart([pack("tile", series="s", seq=0, base=0), b"no header"])
+        stranger.send(pack("void", series="s", seq=0, base=0, cause="unusable"))
+        stranger.send(b"heard behind them")
+        while not source._inlet.receiver.link.rejected:  # type: ignore[attr-defined]
+            time.sleep(0.01)
+        assert source.take(0.1) is None  # type: ignore[attr-defined]
+        assert source.rejected
+        assert heard(stranger, "ack")["tiles"] == [["s", 0, 0]]
