@@ -237,7 +237,7 @@ def bands(slide: Path, folder: Path, side: int, rounds: int) -> dict[str, Any]:
 
 def main(file: Path, slides: list[Path], *, quick: bool) -> None:
     """Measure everything, one thing after another."""
-    rounds, tiles, copies = (1, 400, 2) if quick else (9, 3000, 12)
+    rounds, tiles, copies = (1, 400, 2) if quick else (9, 3000, 36)
     versions = ("openslide-python", "openslide-bin", "tifffile", "imagecodecs", "zarr", "distributed")
     result: dict[str, Any] = {"machine": machine(), "load": os.getloadavg(), "quick": quick}
     result["machine"]["versions"] |= {name: metadata.version(name) for name in versions}
