@@ -20,6 +20,7 @@ from stainstream.feed.hub import HUB
 from stainstream.feed.message import pack, unpack
 from stainstream.feed.ring.board import ENTRIES, place
 from stainstream.frame import Frame, PixelFormat
+from stainstream.sources import Feed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shm:// needs Linux")
 
@@ -118,6 +119,7 @@ def test_a_writer_that_is_killed_leaves_nothing_behind_and_may_come_back(name: s
 import numpy as np, time
 from stainstream.api import open_sink
 from stainstream.frame import Frame, PixelFormat
+from stainstream.sources import Feed
 with open_sink({name!r}) as sink:
     for seq in range(10**6):
         sink.write(Frame(np.full((64, 64, 3), 7, np.uint8), PixelFormat.RGB8, seq))
@@ -252,3 +254,15 @@ def test_a_reader_is_told_of_its_seat_until_it_sits_there(name: str) -> None:
         while boards < 2:
             reader.send(pack("hello", role="live", name="r", session="r", pid=os.getpid()))
             boards += unpack(reader.recv())["op"] == "board"
+
+
+def test_a_reader_that_wants_all_of_a_live_ring_is_told_that_it_will_not_get_them(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_sink(f"{name}?delivery=live") as sink, open_source(f"{name}?delivery=lossless") as source:
+        assert isinstance(source, Feed)
+        end = time.monotonic() + 10
+        while "this feed is live: ask with delivery=live" not in caplog.text and time.monotonic() < end:
+            sink.write(frame(0))
+            assert source.take(0.02) is None
+    assert "this feed is live: ask with delivery=live" in caplog.text

@@ -170,13 +170,16 @@ class RingReader:
 
     def greeting(self) -> bytes:
         ready = self._wanted and not self._closing
-        return pack("hello", role="live", name="reader", session=self._session, pid=os.getpid(), ready=ready)
+        role = "subscriber" if self._lossless else "live"
+        return pack("hello", role=role, name="reader", session=self._session, pid=os.getpid(), ready=ready)
 
     def hear(self, route: bytes, envelope: Envelope, body: Body) -> bool:  # noqa: ARG002 - there is one writer
         if envelope["op"] == "board" and not body:
             self._sit_down(envelope)
             return True
-        if envelope["op"] != "ping" or body:
+        if envelope["op"] == "refused" and not body:
+            self.link.reject("refused", f"the feed refuses us: {envelope['reason']}")
+        elif envelope["op"] != "ping" or body:
             self.link.reject("unknown operation", f"{envelope['op']} is no writer's")
         return False
 

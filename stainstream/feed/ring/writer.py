@@ -32,6 +32,7 @@ _SLICE_S = 0.1
 _AHEAD = 4  # frames that a reader may have left to look at: more would push each other out of the cache
 _HEADER = 4096  # bytes that each slot has for a header, at least
 _PAUSE_S = 0.002
+_LIVE = "this feed is live: ask with delivery=live, or give its sink delivery=lossless"
 
 
 @dataclass(slots=True, eq=False)
@@ -136,6 +137,9 @@ class RingWriter:
         op = envelope["op"]
         if body or op not in ("hello", "ready", "bye") or (op == "hello" and type(envelope.get("pid")) is not int):
             self.link.reject("unknown operation", f"{op} is no reader's")
+            return True
+        if op == "hello" and envelope["role"] != "live" and not self._lossless:
+            self.link.say(route, pack("refused", reason=_LIVE))
             return True
         with self._lock:
             fresh = op == "hello" and route not in self._readers
