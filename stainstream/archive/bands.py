@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -27,24 +26,7 @@ from stainstream.wholefile import write_whole
 from .part import remove, whole
 from .recipe import SlideOptions, label_of, producer_of
 
-__all__ = ["BandRows", "Bands", "folder_of", "rows_of"]
-
-BandRows: TypeAlias = int | Literal["auto"]
-"""How many rows of tiles a band has, made a power of two; 0 for slides as a whole."""
-
-_LARGE, _ENOUGH = 4096, 1024  # tiles of a slide that is divided, and of a band at least
-
-
-def rows_of(plan: Plan, wanted: BandRows) -> int:
-    """How many rows of tiles of level 0 a slide's bands have; 0 if it is not divided.
-
-    ``"auto"`` divides slides of more than 4,096 tiles, into bands of 1,024 or a little more.
-    """
-    columns, rows = plan.grid(0)
-    if wanted == "auto":
-        wanted = -(-_ENOUGH // columns) if plan.tiles > _LARGE else 0
-    height = 1 << (wanted - 1).bit_length() if wanted else 0
-    return height if height < rows else 0
+__all__ = ["Bands", "folder_of"]
 
 
 def folder_of(target: Path) -> Path:
@@ -76,7 +58,7 @@ class Bands:
     options: SlideOptions
     plan: Plan
     rows: int
-    """Rows of tiles of level 0 in a band; see `rows_of`."""
+    """Rows of tiles of level 0 in a band; see `stainstream.archive.recipe.rows_of`."""
     threads: int = 1
 
     @property

@@ -21,9 +21,9 @@ from stainstream.errors import FrameError, SourceError, StainstreamError
 from stainstream.slides.opening import open_slide
 from stainstream.slides.pyramid import Band
 
-from .bands import BandRows, Bands, folder_of, rows_of
+from .bands import Bands, folder_of
 from .part import remove
-from .recipe import SlideOptions, plan_of
+from .recipe import BandRows, SlideOptions, plan_of, rows_of
 from .record import Record, receipt
 from .slide import Rendering
 from .statistics import fitted_to
@@ -63,7 +63,7 @@ class Job:
     """What that makes it look like."""
     resume: bool = False
     band_rows: BandRows = 0
-    """See `stainstream.archive.bands.rows_of`; slides from or to object stores are not divided."""
+    """See `stainstream.archive.recipe.rows_of`; slides from or to object stores are not divided."""
     started: str = ""
     """The run that it belongs to."""
 

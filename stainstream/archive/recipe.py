@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -17,9 +17,13 @@ from stainstream.slides.output import Label
 from stainstream.slides.pyramid import Plan
 from stainstream.slides.tissue import TissueMask
 
-__all__ = ["SlideOptions", "label_of", "plan_of", "producer_of"]
+__all__ = ["BandRows", "SlideOptions", "label_of", "plan_of", "producer_of", "rows_of"]
+
+BandRows: TypeAlias = int | Literal["auto"]
+"""How many rows of tiles a band has, made a power of two; 0 for slides as a whole."""
 
 _TILE = 512
+_LARGE, _ENOUGH = 4096, 1024  # tiles of a slide that is divided, and of a band at least
 
 
 class SlideOptions(Settings, frozen=True, kw_only=True):
@@ -47,6 +51,18 @@ def plan_of(slide: Slide, options: SlideOptions) -> Plan:
         side = own[0] if own and own[0] == own[1] else _TILE
         tile = max((k * side for k in range(1, _TILE // side + 1) if k * side % 32 == 0), default=_TILE)
     return Plan(slide.about.width, slide.about.height, tile)
+
+
+def rows_of(plan: Plan, wanted: BandRows) -> int:
+    """How many rows of tiles of level 0 a slide's bands have; 0 if it is not divided.
+
+    ``"auto"`` divides slides of more than 4,096 tiles, into bands of 1,024 or a little more.
+    """
+    columns, rows = plan.grid(0)
+    if wanted == "auto":
+        wanted = -(-_ENOUGH // columns) if plan.tiles > _LARGE else 0
+    height = 1 << (wanted - 1).bit_length() if wanted else 0
+    return height if height < rows else 0
 
 
 def producer_of(

@@ -9,9 +9,8 @@ from pathlib import PurePosixPath
 from stainstream.errors import UsageError
 from stainstream.slides import WRITERS
 
-from .bands import BandRows
 from .job import Job
-from .recipe import SlideOptions
+from .recipe import BandRows, SlideOptions
 from .store import Place, slides
 
 __all__ = ["plan"]
@@ -42,7 +41,7 @@ def plan(
     share
         ``"2/8"`` for the second eighth of the slides; empty for all.
     band_rows
-        How many rows of tiles a band of a slide has, see `stainstream.archive.bands.rows_of`; 0 for slides as a whole.
+        How many rows of tiles a band of a slide has, see `stainstream.archive.recipe.rows_of`; 0 for slides as a whole.
 
     Raises
     ------

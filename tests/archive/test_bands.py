@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import stainstream as ss
-from stainstream.archive.bands import BandRows, rows_of
 from stainstream.archive.job import Begun, Job
+from stainstream.archive.recipe import BandRows, rows_of
 from stainstream.archive.record import Record, records
 from stainstream.archive.run import plan
 from stainstream.archive.slide import SlideOptions
